@@ -1,4 +1,4 @@
-"""The cell table: its Arrow schema and what a cell's row means."""
+"""The Arrow schema of the cell table and what a cell's row means."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import pyarrow as pa
 CELLS_PER_BLOCK = 100_000
 """A cell's id is ``owner_block * CELLS_PER_BLOCK + place in the block``: unique in a run, known to
 the worker alone, and the same on every repetition."""
+
+OUTLINE_STEP = 0.125
+"""Outline vertices lie on multiples of this, in level-0 pixels; exact in float32 up to 2**21 pixels."""
 
 CELL_SCHEMA = pa.schema(
     [

@@ -1,0 +1,5 @@
+"""``python -m cmlcore`` is the same as ``cmlscope``."""
+
+from cmlcore.cli import main
+
+main()

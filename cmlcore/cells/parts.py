@@ -1,0 +1,166 @@
+"""A run's cells on disk: one Parquet part a block while it runs, one merged file once it is done.
+
+``run_dir/parts/00000012.parquet`` holds the cells that block 12 owns (no rows: the block is done and
+empty). Every file appears whole or not at all. The schema's metadata says the run's classes and mpp.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cmlcore.cells.schema import CELL_SCHEMA
+from cmlcore.errors import RunError, StorageError
+from cmlcore.geometry import Mpp
+
+MERGED = "cells.parquet"
+ROW_GROUP = 16_384
+_META = b"cmlscope"
+_DAMAGED = "The run's file {} is damaged; delete the run and start it again."
+
+
+def with_run_facts(schema: pa.Schema, classes: Sequence[str], mpp: Mpp) -> pa.Schema:
+    """The schema with the run's classes (the order of ``probs``) and the slide's mpp in its metadata."""
+    facts = json.dumps({"classes": list(classes), "mpp": [mpp.x, mpp.y]}, sort_keys=True)
+    return schema.with_metadata({_META: facts.encode()})
+
+
+def run_facts(schema: pa.Schema) -> tuple[tuple[str, ...], Mpp] | None:
+    """Classes and mpp as ``with_run_facts`` stored them, None where it did not."""
+    raw = (schema.metadata or {}).get(_META)
+    if raw is None:
+        return None
+    facts = json.loads(raw)
+    return tuple(facts["classes"]), Mpp(*facts["mpp"])
+
+
+def part_path(run_dir: Path, block: int) -> Path:
+    """Where a block's cells lie."""
+    return run_dir / "parts" / f"{block:08d}.parquet"
+
+
+def write_part(run_dir: Path, block: int, table: pa.Table) -> Path:
+    """Write one block's cells; the file appears whole or not at all. Same cells, same bytes.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+
+    """
+    if not table.schema.equals(CELL_SCHEMA):
+        raise ValueError("a part must have CELL_SCHEMA")
+    path = part_path(run_dir, block)
+    with _whole_file(path) as part, pq.ParquetWriter(part, table.schema, **_options()) as writer:
+        writer.write_table(table)
+    return path
+
+
+def finished_blocks(run_dir: Path) -> list[int]:
+    """Indices of the blocks whose part exists, ascending."""
+    return sorted(int(p.stem) for p in (run_dir / "parts").glob("*.parquet"))
+
+
+def cell_files(run_dir: Path) -> list[Path]:
+    """The files that hold the run's cells, in the order of cell_id: the merged one, or the parts."""
+    merged = run_dir / MERGED
+    return [merged] if merged.exists() else sorted((run_dir / "parts").glob("*.parquet"))
+
+
+def merge_parts(run_dir: Path) -> Path | None:
+    """Write all parts into one file that queries read faster; the parts stay. Memory stays flat.
+
+    Returns None where the run has no part. Call it once, when the last part is in.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+        RunError: a part is damaged.
+
+    """
+    files = sorted((run_dir / "parts").glob("*.parquet"))
+    if not files:
+        return None
+    path = run_dir / MERGED
+    with _whole_file(path) as part, pq.ParquetWriter(part, read_schema(files[0]), **_options()) as writer:
+        held: list[pa.RecordBatch] = []
+        rows = 0
+        for batch in read_batches(files):
+            held.append(batch)
+            rows += batch.num_rows
+            if rows >= ROW_GROUP:
+                writer.write_table(pa.Table.from_batches(held), row_group_size=rows)
+                held, rows = [], 0
+        if held:
+            writer.write_table(pa.Table.from_batches(held), row_group_size=rows)
+    return path
+
+
+def read_batches(
+    files: Sequence[Path], columns: Sequence[str] | None = None, rows: int = 8192
+) -> Iterator[pa.RecordBatch]:
+    """The files' rows in their order, at most ``rows`` at a time.
+
+    Raises:
+        RunError: a file is damaged.
+
+    """
+    for path in files:
+        try:
+            with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+                yield from file.iter_batches(
+                    batch_size=rows, columns=None if columns is None else list(columns), use_threads=False
+                )
+        except (pa.ArrowException, OSError) as e:
+            raise RunError(_DAMAGED.format(path.stem)) from e
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """The Arrow schema of a part, metadata included.
+
+    Raises:
+        RunError: the file is damaged.
+
+    """
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as e:
+        raise RunError(_DAMAGED.format(path.stem)) from e
+
+
+def _options() -> dict[str, object]:
+    # Dictionaries pay for the class names only; statistics let queries skip row groups by position.
+    return {
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": ["cls"],
+        "write_statistics": ["cell_id", "score", "x_l0", "y_l0", "cls"],
+    }
+
+
+class _whole_file:  # noqa: N801  (reads as a function)
+    """Gives ``path.part`` to write, and puts it in place when the block ends well."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.part = path, path.with_name(path.name + ".part")
+
+    def __enter__(self) -> Path:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise StorageError(
+                "The data folder cannot be written; free space or change its permissions."
+            ) from e
+        return self.part
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _tb: object) -> None:
+        if kind is None:
+            with self.part.open("rb") as f:
+                os.fsync(f.fileno())
+            self.part.replace(self.path)
+            return
+        self.part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise StorageError("The cells cannot be saved; the disk is full or not writable.") from error

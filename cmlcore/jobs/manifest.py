@@ -1,0 +1,103 @@
+"""The last step: cells in one file, the summary, and the manifest that says how the run came about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from cmlcore import RESEARCH_USE, __version__
+from cmlcore.cells import CELL_SCHEMA, CellTable, finished_blocks, merge_parts, with_run_facts, write_part
+from cmlcore.errors import RunError
+from cmlcore.geometry import Mpp
+from cmlcore.jobs.files import whole_file
+from cmlcore.jobs.holding import plainly
+from cmlcore.jobs.road import Job, recut_count
+from cmlcore.report import summary
+from cmlcore.segmentation import Plan
+from models.registry import card
+
+MANIFEST = "manifest.json"
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "pylibCZIrw",
+    "shapely",
+)
+
+
+def finish_run(job: Job, plan: Plan, told: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Merge the parts, sum up, and write the manifest. May be repeated.
+
+    Args:
+        job: the run.
+        plan: its cut; every block of it must be done.
+        told: facts only the caller knows: ``device``, ``run_id``, ``started``, ``finished``, ``worked_s``,
+            ``stage_s``, ``mm2_per_s``.
+
+    Returns:
+        The manifest and the summary.
+
+    Raises:
+        RunError: a block is missing.
+        StorageError: the disk is full.
+
+    """
+    with plainly():
+        missing = set(plan.blocks) - set(finished_blocks(job.folder))
+        if missing:
+            raise RunError(f"{len(missing)} block(s) of the run are missing; resume the run.")
+        made = card(job.model)
+        if not plan.blocks:  # nothing but glass: a table all the same, with no row
+            facts = with_run_facts(CELL_SCHEMA, made.classes, Mpp(*job.mpp))
+            write_part(job.folder, 0, facts.empty_table())
+        merge_parts(job.folder)
+        summed = summary(CellTable(job.folder), plan.area_mm2)
+        manifest = {
+            "research_use": RESEARCH_USE,
+            "slide_id": f"sha256:{job.slide_sha256[:12]}",  # of the content: page and shell say the same
+            "slide_sha256": job.slide_sha256,
+            "scene": job.scene,
+            "size_l0": list(plan.size_l0),
+            "mpp": list(job.mpp),
+            "mpp_is_estimate": job.mpp_is_estimate,
+            "model": job.model,
+            "model_title": made.title,
+            "model_sha256": job.model_sha256,
+            "model_mpp": plan.model_mpp,
+            "classes": list(made.classes),
+            "settings": job.settings,
+            "seed": None,  # nothing in a run is drawn by lot
+            "rois_l0": job.rois,
+            "area_mm2": plan.area_mm2,
+            "tile": plan.tile,
+            "margin": plan.margin,
+            "blocks": {
+                "total": len(plan.blocks),
+                "skipped_empty": plan.skipped_empty,
+                "skipped_uncovered": plan.skipped_uncovered,
+                "recut": recut_count(job.folder),
+            },
+            "cells": summed["cells"],
+            "versions": versions(),
+            **told,
+        }
+        with whole_file(job.folder / MANIFEST) as part:
+            part.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+        return manifest, summed
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a cell's numbers."""
+    found = {"cmlscope": __version__}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

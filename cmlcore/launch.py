@@ -1,0 +1,60 @@
+"""Starting the server, and the demo slide a new installation begins with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cmlcore.errors import InputError
+from cmlcore.settings import settings
+from cmlcore.web import require_loopback
+
+APP = Path(__file__).resolve().parent.parent / "app.py"
+DEMO_NAME = "Demo smear (drawn, no real cells)"
+
+
+def start_server(host: str | None = None, port: int | None = None) -> None:
+    """Become the server; returns only by raising.
+
+    Raises:
+        InputError: the address is not loopback, or the application is not beside the library.
+
+    """
+    host = settings().host if host is None else host
+    port = port or settings().port
+    require_loopback(host)
+    if not APP.is_file():
+        raise InputError(f"The application is missing: {APP.name} does not lie beside the cmlcore folder.")
+    print(f"CMLscope: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    os.environ.update(CML_HOST=host, CML_PORT=str(port))
+    os.chdir(APP.parent)  # where Streamlit looks for its configuration
+    # A fresh process image: the server's own modules only, signals straight to it.
+    os.execv(sys.executable, [sys.executable, str(APP)])  # noqa: S606
+
+
+def register_demo(progress: Callable[[float], None] | None = None) -> str:
+    """Draw the demo slide where it is missing and take it in, once.
+
+    Returns:
+        The slide's id.
+
+    Raises:
+        StorageError: the slide cannot be written.
+
+    """
+    from cmlcore import store
+    from cmlcore.demo import demo_path
+
+    store.ensure_schema()
+    path = demo_path().resolve()
+    known = next((s.id for s in store.list_slides() if Path(s.path) == path), None)
+    if known is not None and path.is_file():
+        return known
+    from cmlcore.demo import draw_demo
+    from cmlcore.jobs import intake_slide
+
+    if not path.is_file():
+        draw_demo(path, progress=progress)
+    return known or intake_slide(path, in_place=True, name=DEMO_NAME)

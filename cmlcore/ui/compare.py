@@ -1,0 +1,184 @@
+"""The compare page's body: two locked viewers, one table of differences, two maps on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from cmlcore.classes import label
+from cmlcore.store import Run, Slide
+from cmlcore.ui import charts, data, tables, widgets
+from cmlcore.ui import format as fmt
+from cmlcore.ui.sidebyside import side_by_side
+from cmlcore.ui.theme import PLOT_CONFIG, palette
+
+ALL = "all"
+_MEASURES = {"Cells": "count", "Per cent": "share", "Per mm²": "per_mm2", "Mean confidence": "mean_score"}
+
+
+def first_of(runs: Mapping[str, Run]) -> str:
+    """The run to begin with: the newest of the model whose key comes first."""
+    return min(runs, key=lambda k: runs[k].model)
+
+
+def partner_of(run: Run, runs: Mapping[str, Run]) -> str | None:
+    """The newest run of another model, else the newest other one."""
+    others = [k for k in runs if k != run.id]
+    return next((k for k in others if runs[k].model != run.model), others[0] if others else None)
+
+
+def body(slide: Slide, a: Run, b: Run) -> None:
+    """Everything below the toolbar."""
+    with widgets.said_plainly():
+        _viewers(slide, a, b)
+        classes, min_score = _filters(a, b)
+        asked = [data.ask(r, classes=classes, min_score=min_score) for r in (a, b)]
+        lines = [
+            tables.count_lines(data.class_stats(q), data.area_mm2(r))
+            for q, r in zip(asked, (a, b), strict=True)
+        ]
+        _differences(a, b, *lines)
+        _bars(a, b, *lines)
+        _maps(a, b, *asked)
+
+
+@st.fragment
+def _viewers(slide: Slide, a: Run, b: Run) -> None:
+    titles = (data.run_title(a), data.run_title(b))
+    side_by_side(slide.id, a.scene, (a.id, b.id), key=f"pair-{slide.id}-{a.scene}", titles=titles, height=520)
+
+
+def _filters(a: Run, b: Run) -> tuple[tuple[str, ...] | None, float]:
+    known = tables.in_tree_order([*{*data.table(data.ask(a)).classes, *data.table(data.ask(b)).classes}])
+    left, right = st.columns([2, 1], gap="large", vertical_alignment="bottom")
+    with left:
+        picked = st.pills(
+            "Classes",
+            known,
+            format_func=label,
+            selection_mode="multi",
+            default=known,
+            key=f"classes-{a.id}-{b.id}",
+        )
+    with right:
+        min_score = st.slider("Least confidence", 0.0, 1.0, 0.0, 0.01, key="score-pair")
+    return (tuple(k for k in known if k in picked) if picked else None), min_score
+
+
+def _differences(a: Run, b: Run, first: list[tables.Line], second: list[tables.Line]) -> None:
+    st.subheader("Differences", anchor=False)
+    st.html(difference_table(tables.pair_lines(first, second), names(a, b)))
+    st.html(facts_table(a, b))
+    areas = data.area_mm2(a), data.area_mm2(b)
+    st.caption(
+        "Per cent of the cells shown. Density per mm² of the area each run analysed: "
+        f"{fmt.area_mm2(areas[0])} and {fmt.area_mm2(areas[1])}. "
+        "A network names all classes in one go, so time belongs to the run."
+    )
+
+
+def names(a: Run, b: Run) -> tuple[str, str]:
+    """Short names of both runs; numbered where the model is the same."""
+    first, second = data.model_name(a), data.model_name(b)
+    return (first, second) if first != second else (f"{first} (1)", f"{second} (2)")
+
+
+def difference_table(lines: list[tables.PairLine], titles: tuple[str, str]) -> str:
+    """HTML: per class both runs and the difference, for each measure."""
+    head = ["Class", *(["1", "2", "2 − 1"] * 4)]
+    groups = [("", 1), *((name, 3) for name in _MEASURES)]
+    rows = [
+        [
+            widgets.chip(x.key) if x.key else x.name,
+            fmt.count(x.a.count),
+            fmt.count(x.b.count),
+            fmt.signed(x.count_diff, 0),
+            fmt.percent(x.a.share),
+            fmt.percent(x.b.share),
+            _points(x.share_diff),
+            fmt.significant(x.a.per_mm2),
+            fmt.significant(x.b.per_mm2),
+            fmt.signed(x.per_mm2_diff, 0),
+            fmt.percent(x.a.mean_score),
+            fmt.percent(x.b.mean_score),
+            _points(x.score_diff),
+        ]
+        for x in lines
+    ]
+    key = f'<p class="cml-note">1: {widgets.text(titles[0])} · 2: {widgets.text(titles[1])}</p>'
+    return key + widgets.table_html(head, rows, groups=groups)
+
+
+def _points(share: float | None) -> str:
+    return fmt.NONE if share is None else fmt.signed(100 * share)
+
+
+def facts_table(a: Run, b: Run) -> str:
+    """HTML: time and speed of both runs with the difference."""
+    return widgets.table_html(
+        ["Run", "1", "2", "2 − 1"],
+        [
+            [
+                "Time",
+                fmt.duration(a.worked_s),
+                fmt.duration(b.worked_s),
+                f"{fmt.signed(b.worked_s - a.worked_s)}\u202fs",
+            ],
+            [
+                "Speed",
+                widgets.speed(a.mm2_per_s),
+                widgets.speed(b.mm2_per_s),
+                _ratio(b.mm2_per_s, a.mm2_per_s),
+            ],
+            ["Device", widgets.text(a.device), widgets.text(b.device), ""],
+        ],
+        total=False,
+    )
+
+
+def _ratio(x: float | None, y: float | None) -> str:
+    return fmt.NONE if not x or not y else f"× {fmt.significant(x / y)}"
+
+
+def _bars(a: Run, b: Run, first: list[tables.Line], second: list[tables.Line]) -> None:
+    st.subheader("By class", anchor=False)
+    measure = st.segmented_control(
+        "Measure",
+        list(_MEASURES),
+        default="Cells",
+        required=True,
+        key="pair-measure",
+        label_visibility="collapsed",
+    )
+    factor = 100 if measure in ("Per cent", "Mean confidence") else 1
+    values = [
+        {x.key: factor * (getattr(x, _MEASURES[measure]) or 0.0) for x in side if x.key}
+        for side in (first, second)
+    ]
+    axis = f"{measure} (%)" if measure == "Mean confidence" else measure
+    figure = charts.class_pair(values[0], values[1], names(a, b), axis, palette())
+    st.plotly_chart(figure, theme=None, config=PLOT_CONFIG, alt=f"{measure} by class for both runs")
+
+
+def _maps(a: Run, b: Run, ask_a: data.Question, ask_b: data.Question) -> None:
+    st.subheader("Position", anchor=False)
+    known = tables.in_tree_order(
+        list(ask_a.classes or {*data.table(ask_a).classes, *data.table(ask_b).classes})
+    )
+    key = st.segmented_control(
+        "Class on the maps",
+        [ALL, *known],
+        format_func=lambda k: "All" if k == ALL else label(k),
+        default=ALL,
+        required=True,
+        key="pair-map",
+        label_visibility="collapsed",
+    )
+    size = data.run_scene(a).size
+    heats = []
+    for run, q in ((a, ask_a), (b, ask_b)):
+        only = data.ask(run, classes=q.classes if key == ALL else (key,), min_score=q.min_score)
+        heats.append(data.heat(only, (size.w, size.h), (run.mpp_x, run.mpp_y), data.frozen(run.rois)))
+    figure = charts.heatmap_pair(heats[0], heats[1], names(a, b), None if key == ALL else key, palette())
+    st.plotly_chart(figure, theme=None, config=PLOT_CONFIG, alt="Cells per mm² over the slide for both runs")

@@ -1,0 +1,112 @@
+"""The pixel size: entered by a person, or estimated from the erythrocytes and marked as an estimate."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from cmlcore import store
+from cmlcore.errors import InputError
+from cmlcore.geometry import Mpp, Region
+from cmlcore.slides import open_slide
+from cmlcore.store import Slide
+from cmlcore.ui import format as fmt
+from cmlcore.ui import widgets
+
+ERYTHROCYTE_UM = 7.2
+"""Mean diameter on a dried smear; 6.2 to 8.2 µm in health (Bain, Blood Cells, 6th ed.)."""
+_SIDE = 2048
+_LEAST = 20  # discs below which no estimate is given
+
+
+def pixel_size_form(slide: Slide) -> bool:
+    """Entry of the pixel size, with an estimate on request. True when it has been set."""
+    current = slide.mpp
+    st.caption(
+        "µm per pixel at full resolution; the scanner’s protocol says it. 40× is often 0.25, 100× often 0.1."
+    )
+    suggestion = st.session_state.get(_key(slide.id))
+    start = suggestion or (current.mean if current else None)
+    with st.form(f"mpp-{slide.id}", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+        value = st.number_input(
+            "Pixel size (µm)", 0.005, 50.0, start, step=0.001, format="%.4f", placeholder="for example 0.25"
+        )
+        entered = st.form_submit_button("Use", type="primary")
+    if suggestion:
+        st.caption(
+            f":orange[:material/straighten: {fmt.significant(suggestion)}\u202fµm is an estimate: the "
+            f"erythrocytes would then measure {ERYTHROCYTE_UM:g}\u202fµm across. Everything measured with it "
+            "is marked so.]"
+        )
+    elif slide.info is not None and slide.info.kind == "brightfield":
+        _offer_estimate(slide)
+    if not entered:
+        return False
+    with widgets.said_plainly():
+        if value is None:
+            raise InputError("Enter the pixel size in µm.")
+        is_estimate = suggestion is not None and abs(value - suggestion) < 5e-5
+        store.set_mpp(slide.id, Mpp(value, value), is_estimate=is_estimate)
+        st.session_state.pop(_key(slide.id), None)
+        return True
+    return False
+
+
+def _offer_estimate(slide: Slide) -> None:
+    if st.button("Estimate from the erythrocytes", icon=":material/straighten:", type="tertiary"):
+        with widgets.said_plainly(), st.spinner("Measuring erythrocytes"):
+            st.session_state[_key(slide.id)] = round(estimate(slide), 4)
+            st.rerun(scope="fragment")
+
+
+def _key(slide_id: str) -> str:
+    return f"mpp-estimate-{slide_id}"
+
+
+def estimate(slide: Slide) -> float:
+    """µm per pixel from the erythrocytes in the middle of the slide's first scene.
+
+    Raises:
+        InputError: too few erythrocytes lie there.
+        SlideError: the pixels cannot be read.
+
+    """
+    with open_slide(slide.path) as reader:
+        size = reader.info.scenes[0].size
+        for share in (0.5, 0.35, 0.65):
+            x, y = (max(0, int(s * share) - _SIDE // 2) for s in (size.w, size.h))
+            diameter_px = erythrocyte_diameter_px(
+                reader.read(0, Region(x, y, min(_SIDE, size.w), min(_SIDE, size.h)))
+            )
+            if diameter_px is not None:
+                return ERYTHROCYTE_UM / diameter_px
+    raise InputError("Too few single erythrocytes were found to estimate the pixel size; enter it by hand.")
+
+
+def erythrocyte_diameter_px(rgb: NDArray[np.uint8]) -> float | None:
+    """Median diameter of the round, single, pink discs of an image; None where there are fewer than 20.
+
+    Args:
+        rgb: uint8 ``(H, W, 3)``.
+
+    """
+    green = cv2.GaussianBlur(rgb[:, :, 1], (0, 0), 1.5)  # haemoglobin absorbs green
+    _, mask = cv2.threshold(green, 0, 255, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    h, w = green.shape
+    found = []
+    for outline in outlines:
+        x, y, bw, bh = cv2.boundingRect(outline)
+        area, around = cv2.contourArea(outline), cv2.arcLength(outline, closed=True)
+        inside = x > 0 and y > 0 and x + bw < w and y + bh < h
+        if inside and area > 60 and 4 * np.pi * area / around**2 > 0.8:
+            found.append(np.sqrt(4 * area / np.pi))
+    if len(found) < _LEAST:
+        return None
+    middle = float(np.median(found))
+    single = [
+        d for d in found if 0.7 * middle < d < 1.4 * middle
+    ]  # platelets, clumps and leukocytes left out
+    return float(np.median(single)) if len(single) >= _LEAST else None

@@ -1,0 +1,72 @@
+"""Live progress of one run: everything it shows comes from the run's row, so a reload finds it again."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cmlcore.jobs import Progress, cancel_run, progress
+from cmlcore.ui import format as fmt
+from cmlcore.ui import widgets
+
+POLL_S = 1.0
+
+
+@st.fragment(run_every=POLL_S)
+def live_progress(run_id: str) -> None:
+    """Stage, bar, numbers and the way to stop; the page is drawn anew when the run is over."""
+    with widgets.said_plainly():
+        now = progress(run_id)
+        if not now.active:
+            st.rerun()
+        draw(now)
+
+
+def draw(now: Progress) -> None:
+    """One state of a run at work."""
+    with st.container(border=True, gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{now.stage_label}**")
+            st.space("stretch")
+            stopping = st.session_state.get(f"stopping-{now.run_id}", False)
+            if st.button(
+                "Cancelling" if stopping else "Cancel",
+                key=f"cancel-{now.run_id}",
+                icon=":material/stop_circle:",
+                disabled=stopping,
+                type="tertiary",
+            ):
+                cancel_run(now.run_id)
+                st.session_state[f"stopping-{now.run_id}"] = True
+                st.rerun(scope="fragment")
+        st.progress(min(1.0, max(0.0, now.fraction)))
+        st.markdown(left_text(now))
+        st.caption(" · ".join(detail_texts(now)))
+
+
+def left_text(now: Progress) -> str:
+    """Share done and time left over all stages, as far as known."""
+    if now.status == "queued":
+        return (
+            "Next in line"
+            if not now.ahead
+            else f"{now.ahead} run{'s' if now.ahead > 1 else ''} before this one"
+        )
+    share = fmt.percent(now.fraction, 0)
+    return f"{share} · about {fmt.duration(now.eta_s)} left" if now.eta_s is not None else share
+
+
+def detail_texts(now: Progress) -> list[str]:
+    """What is known of the run at work, most telling first."""
+    parts = []
+    if now.total:
+        parts.append(f"{fmt.count(now.done)} of {fmt.count(now.total)} blocks")
+        parts.append(f"{fmt.count(now.cells)} cells")
+    if now.mm2_per_s is not None:
+        parts.append(widgets.speed(now.mm2_per_s))
+    if now.empty:
+        parts.append(f"{fmt.count(now.empty)} blocks skipped as empty")
+    if now.recut:
+        parts.append(f"{fmt.count(now.recut)} blocks cut again with a larger margin")
+    if now.device:
+        parts.append(now.device)
+    return parts or ["Nothing measured yet"]

@@ -1,0 +1,264 @@
+"""The results page's body: filters, count table, distributions, map, single cells, manifest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from cmlcore.classes import label
+from cmlcore.jobs import run_manifest
+from cmlcore.store import Run
+from cmlcore.ui import charts, data, tables, widgets
+from cmlcore.ui import format as fmt
+from cmlcore.ui.selection import AT, RUN, SCENE, SLIDE
+from cmlcore.ui.theme import PLOT_CONFIG, palette
+
+CELL_ZOOM = 2.0  # screen pixels per level-0 pixel when a single cell is opened
+ALL = "all"
+
+
+def downloads(run: Run) -> None:
+    """Links to the streamed exports: always every cell of the run. An unfinished run has no report."""
+    if run.manifest is None:
+        return
+    st.link_button(
+        "CSV", f"/exports/{run.id}.csv", icon=":material/download:", help="One row a cell, all cells"
+    )
+    st.link_button(
+        "GeoJSON",
+        f"/exports/{run.id}.geojson",
+        icon=":material/download:",
+        help="All outlines; opens in QuPath",
+    )
+
+
+def body(run: Run) -> None:
+    """Everything below the toolbar."""
+    if run.status != "done":
+        st.warning(
+            f"This run is not complete ({widgets.status_text(run.status).lower()}): it covers "
+            f"{fmt.count(run.blocks_done)} of {fmt.count(run.blocks_total)} blocks. Densities are therefore "
+            "too low.",
+            icon=":material/warning:",
+        )
+    with widgets.said_plainly():
+        known = data.table(data.ask(run)).classes
+        classes, min_score = _filters(run, known)
+        rois = region_of(st.session_state.get(_map_key(run)), data.run_mpp(run).x, data.run_mpp(run).y)
+        question = data.ask(run, classes=classes, min_score=min_score, rois_l0=rois)
+        area = data.area_mm2(run, rois)
+        lines = tables.count_lines(data.class_stats(question), area)
+        _figures_in_short(run, lines[-1], area)
+        _numbers(lines, area, limited=rois is not None)
+        _distributions(question)
+        _single_cells(run, question)
+        _manifest(run)
+
+
+def _filters(run: Run, known: tuple[str, ...]) -> tuple[tuple[str, ...] | None, float]:
+    left, right = st.columns([2, 1], gap="large", vertical_alignment="bottom")
+    with left:
+        picked = st.pills(
+            "Classes",
+            tables.in_tree_order(known),
+            format_func=label,
+            selection_mode="multi",
+            default=tables.in_tree_order(known),
+            key=f"classes-{run.id}",
+        )
+    with right:
+        min_score = st.slider("Least confidence", 0.0, 1.0, 0.0, 0.01, key=f"score-{run.id}")
+    return (tuple(k for k in known if k in picked) if picked else None), min_score
+
+
+def _figures_in_short(run: Run, whole: tables.Line, area: float) -> None:
+    with st.container(horizontal=True, gap="large", key="metrics"):
+        st.metric("Cells", fmt.count(whole.count), width="content")
+        st.metric("Area analysed", fmt.area_mm2(area), width="content")
+        st.metric("Density", fmt.unit(whole.per_mm2, "/mm²", 0), width="content")
+        st.metric("Mean confidence", fmt.percent(whole.mean_score), width="content")
+        st.metric("Time", fmt.duration(run.worked_s), width="content")
+
+
+def _numbers(lines: list[tables.Line], area: float, *, limited: bool) -> None:
+    left, right = st.columns([1.15, 1], gap="large")
+    with left:
+        st.subheader("Counts", anchor=False)
+        st.html(count_table(lines))
+        st.caption(
+            f"Per cent of the {fmt.count(lines[-1].count)} cells shown. "
+            f"Density per mm² of the {fmt.area_mm2(area)} "
+            + ("inside the marked region." if limited else "analysed, empty glass included.")
+        )
+    with right:
+        st.subheader("Class distribution", anchor=False)
+        counts = {x.key: x.count for x in lines if x.key}
+        _plot(charts.class_bars(counts, palette()), "Cells by class")
+
+
+def count_table(lines: list[tables.Line]) -> str:
+    """HTML of the count table."""
+    return widgets.table_html(
+        ["Class", "Cells", "Per cent", "Per mm²", "Mean confidence", "Mean area"],
+        [
+            [
+                widgets.chip(x.key) if x.key else x.name,
+                fmt.count(x.count),
+                fmt.percent(x.share),
+                fmt.significant(x.per_mm2),
+                fmt.percent(x.mean_score),
+                fmt.unit(x.mean_area_um2, "µm²"),
+            ]
+            for x in lines
+        ],
+    )
+
+
+def _distributions(question: data.Question) -> None:
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Cell area", anchor=False)
+        edges, counts = data.histogram(question, "area_um2")
+        figure = charts.histogram(edges, counts, palette(), title="Area (µm²)", unit="µm²")
+        _plot(figure, "Distribution of cell areas by class")
+    with right:
+        st.subheader("Confidence", anchor=False)
+        edges, counts = data.histogram(question, "score")
+        figure = charts.histogram(edges, counts, palette(), title="Confidence", places=3)
+        _plot(figure, "Distribution of confidence by class")
+
+
+def _single_cells(run: Run, question: data.Question) -> None:
+    left, right = st.columns([1.6, 1], gap="large")
+    with left:
+        _map(run, question)
+    with right:
+        _gallery(run, question)
+
+
+def _map(run: Run, question: data.Question) -> None:
+    st.subheader("Position", anchor=False)
+    keys = [ALL, *(question.classes or data.table(question).classes)]
+    key = st.segmented_control(
+        "Class on the map",
+        [ALL, *tables.in_tree_order(keys[1:])],
+        format_func=lambda k: "All" if k == ALL else label(k),
+        default=ALL,
+        required=True,
+        key=f"map-class-{run.id}",
+        label_visibility="collapsed",
+    )
+    only = question.classes if key == ALL else (key,)
+    everywhere = data.ask(run, classes=only, min_score=question.min_score)
+    size, mpp = data.run_scene(run).size, data.run_mpp(run)
+    heat = data.heat(everywhere, (size.w, size.h), (mpp.x, mpp.y), data.frozen(run.rois))
+    st.plotly_chart(
+        charts.position_heatmap(heat, None if key == ALL else key, palette()),
+        theme=None,
+        config=PLOT_CONFIG,
+        key=_map_key(run),
+        on_select="rerun",
+        selection_mode=("points", "box", "lasso"),
+        alt="Cells per mm² over the slide",
+    )
+    st.caption(
+        "Drag a box or a lasso to limit all figures of this page to that region; double-click to lift "
+        "the limit. Click a square to look there."
+    )
+    target = clicked(st.session_state.get(_map_key(run)))
+    if target is not None:
+        x_l0, y_l0 = target[0] * 1000 / mpp.x, target[1] * 1000 / mpp.y
+        bin_px = max(size.w, size.h) / data.HEAT_BINS
+        _look(run, x_l0, y_l0, 640 / bin_px)
+
+
+def _map_key(run: Run) -> str:
+    return f"map-{run.id}"
+
+
+def region_of(selection: Any, mpp_x: float, mpp_y: float) -> data.Rois | None:
+    """Regions a person marked on the map, in level-0 pixels; None where none is marked.
+
+    Args:
+        selection: Plotly's selection, axes in mm.
+        mpp_x: µm per pixel along x.
+        mpp_y: µm per pixel along y.
+
+    """
+    marks = (selection or {}).get("selection", {})
+    shapes = [[(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])] for x, y in _axes(marks.get("box"))]
+    shapes += [list(zip(x, y, strict=True)) for x, y in _axes(marks.get("lasso"))]
+    found = tuple(tuple((x * 1000 / mpp_x, y * 1000 / mpp_y) for x, y in shape) for shape in shapes)
+    return found or None
+
+
+def _axes(marks: Any) -> list[tuple[list[float], list[float]]]:
+    return [(mark["x"], mark["y"]) for mark in marks or []]
+
+
+def clicked(selection: Any) -> tuple[float, float] | None:
+    """Place in mm of the one square a person clicked; None after a box or lasso, or no click."""
+    marks = (selection or {}).get("selection", {})
+    points = marks.get("points") or []
+    if marks.get("box") or marks.get("lasso") or len(points) != 1:
+        return None
+    return points[0]["x"], points[0]["y"]
+
+
+def _look(run: Run, x_l0: float, y_l0: float, zoom: float) -> None:
+    there = {SLIDE: run.slide_id, SCENE: str(run.scene), RUN: run.id, AT: f"{x_l0:.0f},{y_l0:.0f},{zoom:.4g}"}
+    st.switch_page("../../pages/viewer.py", query_params=there)
+
+
+def _gallery(run: Run, question: data.Question) -> None:
+    st.subheader("Most confident cells", anchor=False)
+    found = data.strongest(question)
+    if not found:
+        st.caption("No cell passes the filters; lower the confidence or choose more classes.")
+        return
+    chosen = st.dataframe(
+        cell_rows(found),
+        key=f"cells-{run.id}",
+        hide_index=True,
+        height=430,
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "Confidence": st.column_config.ProgressColumn(
+                format="percent", min_value=0, max_value=1, color="auto-inverse"
+            ),
+            "Area (µm²)": st.column_config.NumberColumn(format="%.1f"),
+            "Circularity": st.column_config.NumberColumn(format="%.2f"),
+        },
+    )
+    st.caption("Choose a cell to see it in the viewer.")
+    picked = [i for i in chosen.selection.rows if i < len(found)]
+    if picked:
+        cell = found[picked[0]]
+        _look(run, cell["x_l0"], cell["y_l0"], CELL_ZOOM)
+
+
+def cell_rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the cell list."""
+    return [
+        {
+            "Class": label(c["cls"]),
+            "Confidence": c["score"],
+            "Area (µm²)": c["area_um2"],
+            "Circularity": c["circularity"],
+        }
+        for c in found
+    ]
+
+
+def _manifest(run: Run) -> None:
+    with st.expander("Manifest: how this result came about", icon=":material/receipt_long:"):
+        if run.manifest is None:
+            st.caption("The manifest is written when the run is done.")
+            return
+        st.json(run_manifest(run.id), expanded=1)
+
+
+def _plot(figure: Any, alt: str) -> None:
+    st.plotly_chart(figure, theme=None, config=PLOT_CONFIG, alt=alt)

@@ -1,0 +1,82 @@
+"""Which slide, scene and run a page shows: in the URL, so that a link or a reload finds the same view again.
+
+The URL is the truth; the session only remembers the last choice, so that going to another page through the
+sidebar (which drops the query) keeps the slide. Position in the viewer (``at``) is the browser's business.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+SLIDE, SCENE, RUN, AT = "slide", "scene", "run", "at"
+NO_RUN = "none"
+_BELOW = {SLIDE: (SCENE, RUN, "a", "b", AT), SCENE: (RUN, "a", "b", AT)}
+"""What a change of one choice makes void."""
+
+
+def chosen(name: str, options: Sequence[str], default: str | None = None) -> str | None:
+    """The id the URL names, else the one last used, else ``default``, else the first; None of nothing."""
+    if not options:
+        st.query_params.pop(name, None)
+        return None
+    fallback = default if default in options else options[0]
+    asked = (st.query_params.get(name), st.session_state.get(_memory(name)), fallback)
+    value = str(next(v for v in asked if v in options))
+    _keep(name, value)
+    return value
+
+
+def choose(name: str, value: str) -> None:
+    """Set a choice and forget what hung on the old one."""
+    if st.query_params.get(name) != value:
+        for below in _BELOW.get(name, ()):
+            st.query_params.pop(below, None)
+            st.session_state.pop(_memory(below), None)
+    _keep(name, value)
+
+
+def select(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    text: Callable[[str], str],
+    *,
+    default: str | None = None,
+    icon: str | None = None,
+    label_visibility: str = "collapsed",
+) -> str | None:
+    """A select box bound to the URL's parameter ``name``."""
+    value = chosen(name, options, default)
+    key = f"select-{name}"
+    labels = distinct({k: text(k) for k in options})
+    if value is not None:
+        st.session_state[key] = value  # the URL leads; the widget follows
+    return st.selectbox(
+        label,
+        options,
+        format_func=labels.__getitem__,
+        key=key,
+        icon=icon,
+        label_visibility="visible" if label_visibility == "visible" else "collapsed",
+        on_change=lambda: choose(name, st.session_state[key]),
+        placeholder="Nothing to choose yet",
+    )
+
+
+def distinct(labels: dict[str, str]) -> dict[str, str]:
+    """The labels by id; those that occur twice get their id behind: the browser sends back the label alone."""
+    times = Counter(labels.values())
+    return {k: v if times[v] == 1 else f"{v} · {k}" for k, v in labels.items()}
+
+
+def _memory(name: str) -> str:
+    return f"last-{name}"
+
+
+def _keep(name: str, value: str) -> None:
+    if st.query_params.get(name) != value:
+        st.query_params[name] = value
+    st.session_state[_memory(name)] = value

@@ -1,0 +1,182 @@
+"""From the maps of type 2 to cells: peaks of the centre map, points sent to them, outlines drawn around them.
+
+Everything is decided by the map points around a cell: no threshold, count or order of the whole tile enters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.base import Instances
+from models.outlines import simplified
+
+FINER = 4  # outlines are drawn on a grid this many times finer than the maps
+
+
+@dataclass(frozen=True)
+class GroupingSettings:
+    """How maps become cells.
+
+    Attributes:
+        stride: tile pixels per map point; point (i, j) stands for the centre of tile pixel (stride·i, stride·j).
+        unit: tile pixels per unit of the offset maps.
+        presence: a point belongs to a cell where some class is at least this likely.
+        peak: a local maximum of the smoothed centre map counts as a cell from this height.
+        reach: tile pixels; how far from a peak a point's offset may end, for the point to be the peak's.
+        reach_share: added to it, as a share of the offset's length.
+        min_area: tile pixels²; smaller groups are dust.
+
+    """
+
+    stride: int = 2
+    unit: float = 8.0
+    presence: float = 0.5
+    peak: float = 0.15
+    reach: float = 6.0
+    reach_share: float = 0.35
+    min_area: float = 30.0
+
+
+def group(maps: NDArray[np.float32], settings: GroupingSettings, min_score: float = 0.0) -> Instances:
+    """Cells of one tile.
+
+    Args:
+        maps: float32 ``(C + 3, h, w)``: presence of each class and centre as probabilities, offset x, y.
+        settings: the thresholds.
+        min_score: cells below are left out.
+
+    """
+    n_classes = len(maps) - 3
+    peaks = find_peaks(maps[n_classes], settings.peak)
+    cover = maps[:n_classes].max(axis=0)
+    owner = assign(cover, maps[n_classes + 1 :], peaks, settings)
+    probs, scores, keep = _score(maps[:n_classes], owner, len(peaks), settings, min_score)
+    found = [(i, _outline(cover, owner, i + 1, box, settings.stride)) for i, box in _boxes(owner, keep)]
+    drawn = [(i, o) for i, o in found if o is not None]
+    ids = np.array([i for i, _ in drawn], np.int64)
+    return Instances(
+        outlines=[o for _, o in drawn],
+        classes=probs[ids].argmax(axis=1).astype(np.int64),
+        scores=scores[ids].astype(np.float32),
+        probs=probs[ids].astype(np.float32),
+        anchors=(peaks[ids] * settings.stride + 0.5).astype(np.float32),
+    )
+
+
+def find_peaks(centre: NDArray[np.float32], height: float) -> NDArray[np.float32]:
+    """Local maxima of the centre map over 3 × 3 points, smoothed first; touching maxima count once.
+
+    Returns:
+        float32 ``(P, 2)`` as x, y in map points, in scan order.
+
+    """
+    smooth = cv2.GaussianBlur(np.ascontiguousarray(centre), (3, 3), 0.7, borderType=cv2.BORDER_REPLICATE)
+    top = cv2.dilate(smooth, np.ones((3, 3), np.uint8))
+    is_peak = ((smooth >= top) & (smooth >= height)).astype(np.uint8)
+    _, _, _, centroids = cv2.connectedComponentsWithStats(is_peak, connectivity=8)
+    return centroids[1:].astype(np.float32)
+
+
+def assign(
+    cover: NDArray[np.float32], offset: NDArray[np.float32], peaks: NDArray[np.float32], settings: GroupingSettings
+) -> NDArray[np.int32]:
+    """Send every point to the peak nearest to where its offset ends.
+
+    Args:
+        cover: float32 ``(h, w)``, probability that some cell is here.
+        offset: float32 ``(2, h, w)``, x and y in ``settings.unit``.
+        peaks: float32 ``(P, 2)`` in map points.
+        settings: the thresholds.
+
+    Returns:
+        int32 ``(h, w)``; 0 no cell, ``i + 1`` the cell of peak ``i``.
+
+    """
+    h, w = cover.shape
+    owner = np.zeros((h, w), np.int32)
+    if not len(peaks):
+        return owner
+    ys, xs = np.nonzero(cover >= settings.presence)
+    way = offset[:, ys, xs] * np.float32(settings.unit / settings.stride)
+    ex, ey = xs + way[0], ys + way[1]
+    column = np.clip(np.rint(ex), 0, w - 1).astype(np.int32)
+    row = np.clip(np.rint(ey), 0, h - 1).astype(np.int32)
+    nearest = _nearest_peak(peaks, h, w)[row, column]
+    away = np.hypot(ex - peaks[nearest, 0], ey - peaks[nearest, 1]) * settings.stride
+    allowed = settings.reach + settings.reach_share * settings.stride * np.hypot(way[0], way[1])
+    owner[ys, xs] = np.where(away <= allowed, nearest + 1, 0)
+    return owner
+
+
+def _nearest_peak(peaks: NDArray[np.float32], h: int, w: int) -> NDArray[np.int64]:
+    """Index of the nearest peak for every map point, int64 ``(h, w)``."""
+    empty = np.ones((h, w), np.uint8)
+    cells = np.rint(peaks).astype(np.int64)
+    empty[cells[:, 1], cells[:, 0]] = 0
+    _, zone = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    of_zone = np.zeros(int(zone.max()) + 1, np.int64)
+    of_zone[zone[cells[:, 1], cells[:, 0]]] = np.arange(len(peaks))
+    return of_zone[zone]
+
+
+def _score(
+    presence: NDArray[np.float32],
+    owner: NDArray[np.int32],
+    n: int,
+    settings: GroupingSettings,
+    min_score: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Class probabilities ``(n, C)`` and score ``(n,)`` of each cell, and which cells are kept."""
+    ids = owner.ravel()
+    area = np.bincount(ids, minlength=n + 1)[1:]
+    sums = np.stack([np.bincount(ids, p.ravel(), minlength=n + 1)[1:] for p in presence], axis=1)
+    mean = sums / np.maximum(area, 1)[:, None]
+    probs = mean / np.maximum(mean.sum(axis=1, keepdims=True), 1e-9)
+    # mean cell probability × class probability, the first being the mean of the classes' sum, at most 1
+    scores = np.minimum(mean.sum(axis=1), 1.0) * probs.max(axis=1, initial=0.0)
+    return probs, scores, (area * settings.stride**2 >= settings.min_area) & (scores >= min_score)
+
+
+def _boxes(owner: NDArray[np.int32], keep: NDArray[np.bool_]) -> list[tuple[int, tuple[int, int, int, int]]]:
+    """(cell index, x0, y0, x1, y1 in map points, half open) of the cells kept."""
+    n = len(keep)
+    ys, xs = np.nonzero(owner)
+    ids = owner[ys, xs] - 1
+    order = np.argsort(ids, kind="stable")
+    ids, ys, xs = ids[order], ys[order], xs[order]
+    start = np.searchsorted(ids, np.arange(n))
+    out = []
+    for i in np.flatnonzero(keep):
+        own = slice(start[i], start[i + 1] if i + 1 < n else len(ids))
+        x, y = xs[own], ys[own]
+        out.append((int(i), (int(x.min()), int(y[0]), int(x.max()) + 1, int(y[-1]) + 1)))
+    return out
+
+
+def _outline(
+    cover: NDArray[np.float32], owner: NDArray[np.int32], cell: int, box: tuple[int, int, int, int], stride: int
+) -> NDArray[np.float32] | None:
+    """The half line of the cell's own probability, in tile pixels; None where nothing is left of it."""
+    h, w = owner.shape
+    x0, y0, x1, y1 = box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1
+    there = np.s_[max(y0, 0) : min(y1, h), max(x0, 0) : min(x1, w)]
+    own = owner[there]
+    soft = np.where(own == cell, np.maximum(cover[there], 0.5), np.where(own > 0, 0, np.minimum(cover[there], 0.49)))
+    pad = ((max(-y0, 0), max(y1 - h, 0)), (max(-x0, 0), max(x1 - w, 0)))
+    if any(map(any, pad)):  # a cell cut by the tile's edge goes on to the edge itself
+        soft = np.pad(soft, pad, mode="edge")
+    size = (soft.shape[1] * FINER, soft.shape[0] * FINER)
+    fine = (cv2.resize(soft.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5).astype(np.uint8)
+    # corners of the fine grid that touch the cell, so that the contour runs along pixel edges
+    corners = cv2.dilate(np.pad(fine, ((0, 1), (0, 1))), np.ones((2, 2), np.uint8))
+    contours, _ = cv2.findContours(corners, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return None
+    line = max(contours, key=cv2.contourArea)[:, 0].astype(np.float32)
+    step = stride / FINER
+    points = line * step + np.array([x0, y0], np.float32) * stride + (1 - stride) / 2
+    return simplified(np.clip(points, 0, np.array([w, h], np.float32) * stride))

@@ -1,0 +1,181 @@
+"""The second stage of type 1: sampling under partial labels, losses, and one detection a cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
+
+Target = dict[str, Any]
+"""One image's labels: ``boxes`` float32 (G, 4) x0 y0 x1 y1; ``labels`` int64 (G,), 1 is the first class;
+``owner`` int32 (H, W), 0 no labelled cell, ``i + 1`` cell ``i``; ``has_mask`` bool (G,), whether those
+pixels are an outline; ``ignore`` bool (H, W), where nothing is asked; ``complete`` bool (C,), whether
+every cell of a class has its box."""
+
+MASKS_PER_IMAGE = 32
+"""Cells a training image gives to the mask loss; more cost time and teach little."""
+
+
+def over_ignored(boxes: Tensor, ignore: Tensor, share: float = 0.3) -> Tensor:
+    """Boxes (N, 4) of whose area at least ``share`` lies on ignored pixels (H, W); bool (N,)."""
+    h, w = ignore.shape
+    summed = F.pad(ignore.float().cumsum(0).cumsum(1), (1, 0, 1, 0))  # integral image, (H + 1, W + 1)
+    x0, y0, x1, y1 = boxes.round().long().unbind(1)
+    x0, x1 = x0.clamp(0, w), x1.clamp(0, w)
+    y0, y1 = y0.clamp(0, h), y1.clamp(0, h)
+    inside = summed[y1, x1] - summed[y0, x1] - summed[y1, x0] + summed[y0, x0]
+    area = ((x1 - x0) * (y1 - y0)).clamp(min=1)
+    return inside / area >= share
+
+
+def partial_cross_entropy(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Mean of −log of the probability that the class is among the allowed ones.
+
+    With one allowed class it is cross-entropy; with all allowed it is 0 and teaches nothing.
+
+    Args:
+        logits: (N, K).
+        allowed: bool (N, K), at least one true a row.
+
+    """
+    among = logits.masked_fill(~allowed, float("-inf")).logsumexp(1)
+    return (logits.logsumexp(1) - among).sum() / max(1, len(logits))
+
+
+class PartialRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
+    """Box and mask heads that learn from partial labels and give one detection a cell."""
+
+    def check_targets(self, targets: list[Target] | None) -> None:
+        """Masks come from the owner map, which torchvision does not know."""
+        if targets is None:
+            raise ValueError("training needs targets")
+
+    def assign_targets_to_proposals(
+        self, proposals: list[Tensor], gt_boxes: list[Tensor], gt_labels: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """As torchvision's; unmatched proposals over ignored places become -1 and are never sampled."""
+        matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
+        for label, boxes, ignore in zip(labels, proposals, self._ignore, strict=True):
+            label[(label == 0) & over_ignored(boxes, ignore)] = -1
+        return matched, labels
+
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+        targets: list[Target] | None = None,
+    ) -> tuple[list[Target], dict[str, Tensor]]:
+        """Losses in training; in evaluation one dict an image: boxes (N, 4), probs (N, C), scores (N,),
+        labels (N,) from 0, masks (N, 28, 28) as probabilities inside the box.
+        """
+        if self.training:
+            self.check_targets(targets)
+            return [], self._losses(features, proposals, image_shapes, targets or [])
+        return self._detect(features, proposals, image_shapes), {}
+
+    def _losses(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        shapes: list[tuple[int, int]],
+        targets: list[Target],
+    ) -> dict[str, Tensor]:
+        self._ignore = [t["ignore"] for t in targets]
+        proposals, matched, labels, regression = self.select_training_samples(proposals, targets)
+        logits, deltas = self._boxes(features, proposals, shapes)
+        label = torch.cat(labels)
+        allowed = F.one_hot(label, logits.shape[1]).bool()
+        open_classes = torch.cat(
+            [(~t["complete"]).expand(len(n), -1) for t, n in zip(targets, labels, strict=True)]
+        )
+        allowed[:, 1:] |= open_classes & (label == 0)[:, None]
+        positive = torch.nonzero(label > 0).squeeze(1)
+        chosen = deltas.view(len(label), -1, 4)[positive, label[positive]]
+        box_loss = F.smooth_l1_loss(chosen, torch.cat(regression)[positive], beta=1 / 9, reduction="sum")
+        return {
+            "loss_classifier": partial_cross_entropy(logits, allowed),
+            "loss_box_reg": box_loss / max(1, len(label)),
+            "loss_mask": self._mask_loss(features, proposals, matched, labels, shapes, targets),
+        }
+
+    def _boxes(
+        self, features: dict[str, Tensor], proposals: list[Tensor], shapes: list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
+        pooled = self.box_head(self.box_roi_pool(features, proposals, shapes))
+        logits, deltas = self.box_predictor(pooled)
+        return logits.float(), deltas.float()
+
+    def _mask_loss(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        matched: list[Tensor],
+        labels: list[Tensor],
+        shapes: list[tuple[int, int]],
+        targets: list[Target],
+    ) -> Tensor:
+        rois, truths, classes = [], [], []
+        for boxes, match, label, target in zip(proposals, matched, labels, targets, strict=True):
+            use = torch.nonzero(
+                (label > 0) & target["has_mask"][match] if len(target["boxes"]) else label > 0
+            )
+            use = use.squeeze(1)[torch.randperm(len(use), device=use.device)[:MASKS_PER_IMAGE]]
+            masks = (target["owner"] == match[use, None, None] + 1).to(boxes)  # (U, H, W)
+            at = torch.cat([torch.arange(len(use), device=boxes.device)[:, None].to(boxes), boxes[use]], 1)
+            truth = roi_align(masks[:, None], at, 28, 1.0, aligned=False)[:, 0]
+            rois.append(boxes[use])
+            truths.append(truth)
+            classes.append(label[use])
+        cls = torch.cat(classes)
+        if not len(cls):
+            return next(iter(features.values())).sum() * 0
+        logits = self.mask_predictor(self.mask_head(self.mask_roi_pool(features, rois, shapes))).float()
+        logits = logits[torch.arange(len(cls), device=cls.device), cls]
+        return F.binary_cross_entropy_with_logits(logits, torch.cat(truths))
+
+    @torch.no_grad()
+    def _detect(
+        self, features: dict[str, Tensor], proposals: list[Tensor], shapes: list[tuple[int, int]]
+    ) -> list[Target]:
+        logits, deltas = self._boxes(features, proposals, shapes)
+        every = self.box_coder.decode(deltas, proposals)  # (sum N, K, 4)
+        counts = [len(p) for p in proposals]
+        found = []
+        for probs, boxes, shape in zip(
+            torch.split(logits.softmax(1), counts), torch.split(every, counts), shapes, strict=True
+        ):
+            found.append(self._one_a_cell(probs, boxes, shape))
+        at = [f["boxes"] for f in found]
+        total = sum(map(len, at))
+        if total:
+            masks = self.mask_predictor(self.mask_head(self.mask_roi_pool(features, at, shapes))).float()
+            cls = torch.cat([f["labels"] for f in found])
+            masks = masks[torch.arange(total, device=cls.device), cls + 1].sigmoid()
+        else:
+            masks = logits.new_zeros(0, 28, 28)
+        for f, m in zip(found, torch.split(masks, [len(b) for b in at]), strict=True):
+            f["masks"] = m
+        return found
+
+    def _one_a_cell(self, probs: Tensor, boxes: Tensor, shape: tuple[int, int]) -> Target:
+        """Keep each proposal's best cell class, then the best proposal of each cell, whatever its class."""
+        scores, labels = probs[:, 1:].max(1)
+        boxes = boxes[torch.arange(len(labels), device=labels.device), labels + 1]
+        boxes = clip_boxes_to_image(boxes, shape)
+        side = (boxes[:, 2:] - boxes[:, :2]).amin(1)
+        keep = torch.nonzero((scores >= self.score_thresh) & (side >= 2)).squeeze(1)
+        boxes, scores, labels, probs = boxes[keep], scores[keep], labels[keep], probs[keep, 1:]
+        order = batched_nms(boxes, scores, torch.zeros_like(labels), self.nms_thresh)
+        limit = max(100, round(self.detections_per_img * shape[0] * shape[1] / (512 * 512)))
+        order = order[:limit]
+        return {
+            "boxes": boxes[order],
+            "scores": scores[order],
+            "labels": labels[order],
+            "probs": probs[order] / probs[order].sum(1, keepdim=True).clamp(min=1e-9),
+        }

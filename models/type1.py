@@ -1,0 +1,107 @@
+"""Type 1: Mask R-CNN behind the interface of ``models.base``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+
+from cmlcore.errors import ModelError
+from models.base import Instances, TileGrid
+from models.device import autocast, choose_device, describe, set_threads
+from models.mask_rcnn import MaskRcnnConfig, build
+from models.outlines import box_mask_outline
+from models.registry import ModelCard
+
+
+class Type1:
+    """A loaded Mask R-CNN; see ``models.base.CellModel`` for what each attribute means."""
+
+    def __init__(self, card: ModelCard, net: GeneralizedRCNN, device: torch.device) -> None:
+        self.key = card.key
+        self.classes = card.classes
+        self.mpp = card.mpp
+        self.grid: TileGrid = card.grid
+        self.sha256 = card.sha256
+        self.card: dict[str, Any] = card.to_json()
+        self.device = describe(device)
+        self._device = device
+        self._net = net.to(device, memory_format=torch.channels_last).eval()
+
+    @torch.inference_mode()
+    def predict(self, batch: NDArray[np.uint8], min_score: float = 0.0) -> list[Instances]:
+        """Find cells in tiles; see ``models.base.CellModel.predict``.
+
+        Raises:
+            ValueError: the batch is not uint8 (N, 3, H, W) with sides that are multiples of ``grid.align``.
+
+        """
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1] != 3:
+            raise ValueError(f"expected uint8 (N, 3, H, W), got {batch.dtype} {batch.shape}")
+        if batch.shape[2] % self.grid.align or batch.shape[3] % self.grid.align:
+            raise ValueError(f"tile sides {batch.shape[2:]} must be multiples of {self.grid.align}")
+        if not len(batch):
+            return []
+        # Proposals under the threshold can neither be kept nor suppress a kept one.
+        self._net.roi_heads.score_thresh = max(min_score, 1e-3)
+        tiles = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)
+        # A CPU gains nothing from batches, and one by one a tile's answer depends on that tile alone.
+        parts = torch.split(tiles, 1 if self._device.type == "cpu" else len(tiles))
+        with autocast(self._device):
+            found = [f for part in parts for f in self._net(list(part))]
+        return [_instances(f, len(self.classes)) for f in found]
+
+
+def _instances(found: dict[str, torch.Tensor], n_classes: int) -> Instances:
+    """Boxes and box masks of one tile to outlines; cells whose mask is empty are dropped."""
+    boxes, masks = found["boxes"].float().cpu().numpy(), found["masks"].float().cpu().numpy()
+    drawn = [box_mask_outline(m, b) for m, b in zip(masks, boxes, strict=True)]
+    keep = [i for i, o in enumerate(drawn) if o is not None]
+    outlines = [o for o in drawn if o is not None]
+    anchors = [outline_centroid(o) for o in outlines]
+    return Instances(
+        outlines=outlines,
+        classes=found["labels"].cpu().numpy()[keep].astype(np.int64),
+        scores=found["scores"].float().cpu().numpy()[keep],
+        probs=found["probs"].float().cpu().numpy()[keep].reshape(-1, n_classes),
+        anchors=np.array(anchors, np.float32).reshape(-1, 2),
+    )
+
+
+def outline_centroid(outline: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centre of a polygon's area (the shoelace formula), float32 ``(2,)``."""
+    p = outline.astype(np.float64) - outline[0]
+    q = np.roll(p, -1, axis=0)
+    cross = p[:, 0] * q[:, 1] - q[:, 0] * p[:, 1]
+    twice_area = cross.sum()
+    if abs(twice_area) < 1e-9:
+        return np.asarray(outline.mean(0), np.float32)
+    return np.asarray(((p + q) * cross[:, None]).sum(0) / (3 * twice_area) + outline[0], np.float32)
+
+
+def load(card: ModelCard, device: str = "auto", threads: int = 0) -> Type1:
+    """Build the network the card describes and load its weights (fp16 in the file, float32 in use).
+
+    Raises:
+        ModelError: the file cannot be read or does not fit the card, or the device cannot be used.
+
+    """
+    chosen = choose_device(device)
+    set_threads(threads)
+    try:
+        net = build(MaskRcnnConfig.from_json(card.extra["architecture"]), len(card.classes))
+        state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(card.weights).items()}
+        net.load_state_dict(state)
+    except (OSError, SafetensorError) as e:
+        raise ModelError(f"The weights of “{card.key}” are not a safetensors file; fetch it again.") from e
+    except (KeyError, TypeError, RuntimeError) as e:
+        raise ModelError(
+            f"The weights of “{card.key}” do not fit the network its card describes; "
+            "use the card they came with."
+        ) from e
+    return Type1(card, net, chosen)

@@ -1,0 +1,125 @@
+"""Maps drawn by hand must come back as the cells they were drawn from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from shapely.geometry import Point, Polygon, box
+
+from models.grouping import GroupingSettings, assign, find_peaks, group
+
+CFG = GroupingSettings()
+
+
+def drawn(h, w, cells, n_classes=3):
+    """Perfect maps of discs given as (x, y, radius, class), all in tile pixels; later discs lie on top."""
+    ys, xs = np.mgrid[0:h:2, 0:w:2] + 0.5
+    maps = np.zeros((n_classes + 3, h // 2, w // 2), np.float32)
+    owner = np.full(ys.shape, -1)
+    for i, (x, y, r, _) in enumerate(cells):
+        owner[(xs - x) ** 2 + (ys - y) ** 2 <= r * r] = i
+    for i, (_, _, r, c) in enumerate(cells):
+        mine = owner == i
+        if not mine.any():
+            continue
+        cx, cy = xs[mine].mean(), ys[mine].mean()
+        maps[c][mine] = 0.9
+        bump = np.exp(-((xs - cx) ** 2 + (ys - cy) ** 2) / (2 * max(2.0, r / 5) ** 2))
+        maps[n_classes] = np.maximum(maps[n_classes], bump * mine)
+        maps[n_classes + 1][mine] = (cx - xs[mine]) / CFG.unit
+        maps[n_classes + 2][mine] = (cy - ys[mine]) / CFG.unit
+    return maps
+
+
+def iou(outline, shape):
+    p = Polygon(outline)
+    return p.intersection(shape).area / p.union(shape).area
+
+
+def test_discs_come_back():
+    rng = np.random.default_rng(0)
+    cells = [(30.0 + 60 * i, 30.0 + 60 * j, float(rng.uniform(8, 26)), (i + j) % 3) for i in range(4) for j in range(3)]
+    found = group(drawn(192, 256, cells), CFG)
+    assert len(found) == len(cells)
+    assert found.probs.shape == (len(cells), 3)
+    np.testing.assert_allclose(found.probs.sum(axis=1), 1, atol=1e-6)
+    for x, y, r, c in cells:
+        k = int(np.hypot(found.anchors[:, 0] - x, found.anchors[:, 1] - y).argmin())
+        assert found.classes[k] == c
+        assert found.scores[k] == pytest.approx(0.9, abs=1e-3)
+        assert np.hypot(*(found.anchors[k] - (x, y))) < 1.5
+        assert iou(found.outlines[k], Point(x, y).buffer(r)) > 0.9
+
+
+def test_touching_cells_stay_two():
+    found = group(drawn(128, 128, [(44.0, 64.0, 18.0, 0), (80.0, 64.0, 18.0, 0)]), CFG)
+    assert len(found) == 2
+    a, b = (Polygon(o) for o in found.outlines)
+    assert a.intersection(b).area < 0.02 * a.area
+
+
+def test_a_cell_cut_by_the_edge_reaches_the_edge():
+    found = group(drawn(128, 128, [(4.0, 60.0, 18.0, 1), (124.0, 125.0, 12.0, 2)]), CFG)
+    assert len(found) == 2
+    left, corner = sorted(found.outlines, key=lambda o: o[0, 0])
+    assert left[:, 0].min() == 0
+    assert corner.max() == 128
+    assert iou(left, Point(4, 60).buffer(18).intersection(box(0, 0, 128, 128))) > 0.9
+
+
+@pytest.mark.parametrize("shift", [(64, 0), (0, 96), (128, 32)])
+def test_cells_do_not_depend_on_where_they_lie(shift):
+    cells = [(40.0, 44.0, 17.0, 0), (73.5, 47.0, 18.0, 0), (60.0, 80.0, 6.0, 2)]
+    dx, dy = shift
+    here = group(drawn(256, 256, cells), CFG)
+    there = group(drawn(256, 256, [(x + dx, y + dy, r, c) for x, y, r, c in cells]), CFG)
+    assert len(here) == len(there) == 3
+    for a, b in zip(here.outlines, there.outlines, strict=True):
+        np.testing.assert_allclose(a + np.float32(shift), b, atol=1e-4)
+    np.testing.assert_allclose(here.anchors + np.float32(shift), there.anchors, atol=1e-4)
+
+
+def slow_assign(cover, offset, peaks, cfg):
+    """Point by point, every peak tried; the two smallest distances say where a tie may go either way."""
+    owner = np.zeros(cover.shape, int)
+    close = np.zeros(cover.shape, bool)
+    for y, x in np.argwhere(cover >= cfg.presence):
+        way = offset[:, y, x] * cfg.unit / cfg.stride
+        d = np.hypot(x + way[0] - peaks[:, 0], y + way[1] - peaks[:, 1])
+        ranked = np.sort(d)
+        allowed = cfg.reach / cfg.stride + cfg.reach_share * np.hypot(*way)
+        owner[y, x] = d.argmin() + 1 if d.min() <= allowed else 0
+        # rounding to the grid and the chamfer distance may err by this much
+        close[y, x] = len(d) > 1 and ranked[1] - ranked[0] < 2.0
+    return owner, close
+
+
+def test_assign_against_every_peak_tried():
+    rng = np.random.default_rng(3)
+    peaks = rng.uniform(2, 62, (25, 2)).astype(np.float32)
+    cover = rng.random((64, 64)).astype(np.float32)
+    offset = rng.normal(0, 1.5, (2, 64, 64)).astype(np.float32)
+    fast = assign(cover, offset, peaks, CFG)
+    slow, close = slow_assign(cover, offset, peaks, CFG)
+    assert (slow > 0).sum() > 200
+    np.testing.assert_array_equal(fast[~close], slow[~close])
+
+
+def test_peaks_on_a_plateau_count_once():
+    centre = np.zeros((20, 20), np.float32)
+    centre[5, 5:7] = 0.8
+    centre[12, 14] = 0.9
+    np.testing.assert_allclose(find_peaks(centre, 0.2), [[5.5, 5], [14, 12]], atol=1e-6)
+
+
+def test_nothing_in_nothing_out():
+    found = group(np.zeros((6, 64, 64), np.float32), CFG)
+    assert len(found) == 0
+    assert found.probs.shape == (0, 3)
+    assert found.anchors.shape == (0, 2)
+
+
+def test_dust_and_low_scores_are_left_out():
+    maps = drawn(128, 128, [(30.0, 30.0, 2.0, 2), (80.0, 80.0, 15.0, 0)])
+    assert len(group(maps, CFG)) == 1
+    assert len(group(maps, CFG, min_score=0.95)) == 0

@@ -1,0 +1,127 @@
+"""The windowed transformer: windows on their own, a decoder of limited reach, one answer for one input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cmlcore.errors import ModelError
+from models import registry, type2
+from models.registry import ModelCard
+from models.windowed_vit import REACH, VitConfig, WindowedVit
+
+TINY = VitConfig(backbone="vit_tiny_patch16_224", window=64, taps=(1, 3, 5), width=64)
+
+
+@pytest.fixture(scope="module")
+def net() -> WindowedVit:
+    torch.manual_seed(0)
+    made = WindowedVit(TINY).eval()
+    for m in made.modules():  # running statistics as a trained network has them
+        if isinstance(m, torch.nn.BatchNorm2d):
+            m.running_mean.normal_(0, 0.1)
+            m.running_var.uniform_(0.5, 1.5)
+    return made
+
+
+def noise(h: int, w: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (1, 3, h, w), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "deit_tiny_patch16_224"])
+def test_any_plain_vit_can_be_built(name):
+    made = WindowedVit(VitConfig(backbone=name, classes=4, window=64, taps=(1, 2), width=32)).eval()
+    with torch.inference_mode():
+        assert made(noise(64, 128)).shape == (1, 7, 32, 64)
+
+
+def test_a_window_sees_itself_alone(net):
+    image = noise(128, 128).float()
+    other = image.clone()
+    other[:, :, 64:, 64:] += 50
+    with torch.inference_mode():
+        a, b = net.tokens(image), net.tokens(other)
+    assert torch.equal(a[:, :, :4], b[:, :, :4])
+    assert torch.equal(a[:, :, :, :4], b[:, :, :, :4])
+    assert not torch.allclose(a[:, :, 4:, 4:], b[:, :, 4:, 4:])
+
+
+def test_maps_do_not_depend_on_the_tile_beyond_the_reach(net):
+    image = noise(256, 384)
+    with torch.inference_mode():
+        whole = net(image)
+        part = net(image[:, :, :, 64:])
+    inner = (REACH + 16) // 2  # the token under a point may begin a patch away
+    assert whole.shape[3] - 32 - inner > 40
+    torch.testing.assert_close(whole[..., 32 + inner :], part[..., inner:], atol=1e-4, rtol=0)
+    assert not torch.allclose(whole[..., 32], part[..., 0], atol=1e-3)
+
+
+def tiny_card(folder: Path, net: WindowedVit, **changes: object) -> ModelCard:
+    path = folder / "tiny.safetensors"
+    save_file({k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}, path)
+    fields: dict[str, object] = {
+        "key": "tiny",
+        "title": "Tiny",
+        "kind": "type2",
+        "classes": ("erythrocyte", "leukocyte", "thrombocyte"),
+        "mpp": 0.2,
+        "tile": 256,
+        "margin": 64,
+        "align": 64,
+        "weights": path,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "min_score": 0.5,
+        "extra": {"architecture": TINY.as_dict(), "grouping": {"presence": 0.05, "peak": 0.05}},
+    }
+    return ModelCard(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def same(a, b) -> bool:
+    arrays = ("classes", "scores", "probs", "anchors")
+    outlines = all(np.array_equal(x, y) for x, y in zip(a.outlines, b.outlines, strict=True))
+    return outlines and all(np.array_equal(getattr(a, k), getattr(b, k)) for k in arrays)
+
+
+def test_predict_gives_the_same_bytes_alone_twice_and_in_a_batch(net, tmp_path):
+    model = type2.load(tiny_card(tmp_path, net), "cpu", 1)
+    batch = np.concatenate([noise(128, 128, s).numpy() for s in range(3)])
+    once, twice = model.predict(batch), model.predict(batch)
+    assert all(same(a, b) for a, b in zip(once, twice, strict=True))
+    assert same(once[1], model.predict(batch[1:2])[0])
+    assert model.device.startswith("CPU (1 thread,")
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 60, 64), (1, 1, 64, 64), (3, 64, 64)])
+def test_wrong_batches_are_refused(net, tmp_path, shape):
+    model = type2.load(tiny_card(tmp_path, net), "cpu", 1)
+    with pytest.raises(ValueError, match="multiples|expected"):
+        model.predict(np.zeros(shape, np.uint8))
+
+
+def test_weights_that_do_not_fit_are_a_sentence(net, tmp_path):
+    wider = {"architecture": {**TINY.as_dict(), "width": 128}}
+    with pytest.raises(ModelError, match="do not fit"):
+        type2.load(tiny_card(tmp_path, net, extra=wider), "cpu", 1)
+    card = tiny_card(tmp_path, net)
+    card.weights.write_bytes(b"no safetensors at all")
+    with pytest.raises(ModelError, match="cannot be read"):
+        type2.load(card, "cpu", 1)
+
+
+@pytest.mark.weights
+def test_the_card_describes_the_shipped_weights():
+    card = registry.card("type2")
+    registry.check_weights(card)
+    assert card.weights.stat().st_size < 50e6
+    assert card.grid.core % VitConfig.from_dict(card.extra["architecture"]).window == 0
+    assert card.align == card.extra["architecture"]["window"]
+    raw = json.loads((registry.SHIPPED / "cards" / "type2.json").read_text(encoding="utf-8"))
+    assert raw["metrics"]["txl_pbc"]["box_mAP50"] >= 0.82
+    assert (registry.SHIPPED / "cards" / "type2.md").is_file()

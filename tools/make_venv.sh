@@ -1,0 +1,23 @@
+#!/bin/sh
+# Makes the virtual environment $1 with $PYTHON (3.11 or newer), and says in one sentence what is missing.
+set -eu
+venv=$1
+python=${PYTHON:-python3}
+
+install() { # Debian and Ubuntu split Python up; root may mend that without asking
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "Installing $* …"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    else
+        echo "CMLscope needs $*: run  sudo apt-get install $*  and then make again." >&2
+        exit 1
+    fi
+}
+
+command -v "$python" >/dev/null || install python3 python3-venv
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "CMLscope needs Python 3.11 or newer, and $python is older: name a newer one with  make PYTHON=python3.12." >&2
+    exit 1
+}
+"$python" -c 'import ensurepip, venv' 2>/dev/null || install "python3-venv"
+"$python" -m venv "$venv"
