@@ -9,7 +9,7 @@ FRONTEND_SOURCES := $(wildcard $(FRONTEND)/*.json $(FRONTEND)/*.mjs) $(shell fin
 RUN_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: run test check format frontend constraints clean
+.PHONY: run test check format frontend constraints licences clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.runtime $(FRONTEND)/dist/.built
@@ -49,6 +49,9 @@ $(FRONTEND)/dist/.built: $(FRONTEND_SOURCES) tools/build_frontend.py | $(VENV)/.
 
 constraints: $(VENV)/.dev
 	sh tools/renew_constraints.sh $(BIN)/python
+
+licences: $(VENV)/.dev
+	$(BIN)/python tools/list_licences.py
 
 clean:
 	rm -rf $(VENV) $(FRONTEND)/node_modules $(FRONTEND)/dist

@@ -37,7 +37,9 @@ def choose_device(wanted: str = "auto") -> torch.device:
 
 def set_threads(threads: int) -> int:
     """Let torch use ``threads`` CPU threads (0: every core this process may use); returns the number set."""
-    n = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+    n = threads or len(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
     torch.set_num_threads(n)
     return n
 

@@ -82,7 +82,10 @@ def find_peaks(centre: NDArray[np.float32], height: float) -> NDArray[np.float32
 
 
 def assign(
-    cover: NDArray[np.float32], offset: NDArray[np.float32], peaks: NDArray[np.float32], settings: GroupingSettings
+    cover: NDArray[np.float32],
+    offset: NDArray[np.float32],
+    peaks: NDArray[np.float32],
+    settings: GroupingSettings,
 ) -> NDArray[np.int32]:
     """Send every point to the peak nearest to where its offset ends.
 
@@ -158,14 +161,20 @@ def _boxes(owner: NDArray[np.int32], keep: NDArray[np.bool_]) -> list[tuple[int,
 
 
 def _outline(
-    cover: NDArray[np.float32], owner: NDArray[np.int32], cell: int, box: tuple[int, int, int, int], stride: int
+    cover: NDArray[np.float32],
+    owner: NDArray[np.int32],
+    cell: int,
+    box: tuple[int, int, int, int],
+    stride: int,
 ) -> NDArray[np.float32] | None:
     """The half line of the cell's own probability, in tile pixels; None where nothing is left of it."""
     h, w = owner.shape
     x0, y0, x1, y1 = box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1
     there = np.s_[max(y0, 0) : min(y1, h), max(x0, 0) : min(x1, w)]
     own = owner[there]
-    soft = np.where(own == cell, np.maximum(cover[there], 0.5), np.where(own > 0, 0, np.minimum(cover[there], 0.49)))
+    soft = np.where(
+        own == cell, np.maximum(cover[there], 0.5), np.where(own > 0, 0, np.minimum(cover[there], 0.49))
+    )
     pad = ((max(-y0, 0), max(y1 - h, 0)), (max(-x0, 0), max(x1 - w, 0)))
     if any(map(any, pad)):  # a cell cut by the tile's edge goes on to the edge itself
         soft = np.pad(soft, pad, mode="edge")

@@ -76,7 +76,9 @@ def load(card: ModelCard, device: str = "auto", threads: int = 0) -> Type2:
         state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(card.weights).items()}
         net.load_state_dict(state)
     except (OSError, SafetensorError) as e:
-        raise ModelError(f"The weights of “{card.key}” cannot be read as safetensors; fetch the file again.") from e
+        raise ModelError(
+            f"The weights of “{card.key}” cannot be read as safetensors; fetch the file again."
+        ) from e
     except (KeyError, TypeError, RuntimeError) as e:
         raise ModelError(
             f"The weights of “{card.key}” do not fit the network its card describes; use the card they came with."

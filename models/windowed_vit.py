@@ -137,7 +137,9 @@ class Decoder(nn.Module):
         self.stem2 = nn.Sequential(_ConvNorm(3, 24, 2), _ConvNorm(24, 24))
         self.stem4 = nn.Sequential(_ConvNorm(24, 48, 2), _ConvNorm(48, 48))
         self.stem8 = _ConvNorm(48, 64, 2)
-        self.enter = nn.Sequential(nn.Conv2d(cin, w16, 1, bias=False), nn.BatchNorm2d(w16), nn.ReLU(inplace=True))
+        self.enter = nn.Sequential(
+            nn.Conv2d(cin, w16, 1, bias=False), nn.BatchNorm2d(w16), nn.ReLU(inplace=True)
+        )
         self.body16 = _Residual(w16)
         self.up8 = nn.ConvTranspose2d(w16, w8, 2, 2)
         self.body8 = nn.Sequential(_ConvNorm(w8 + 64, w8), _ConvNorm(w8, w8))

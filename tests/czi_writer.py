@@ -65,10 +65,14 @@ def private_xml(mpp: Mpp) -> str:
 <UserName>jhema</UserName><Title>DOE^JOHN</Title><Comment>MRN 00123456</Comment></Document>
 <Image><PixelType>Bgr24</PixelType><AcquisitionDateAndTime>2026-05-04T09:10:11.123Z</AcquisitionDateAndTime>
 <ObjectiveSettings><ObjectiveRef Id="Objective:2"/></ObjectiveSettings>
-<Dimensions><Channels><Channel Id="Channel:0" Name="DOE"><ContrastMethod>Brightfield</ContrastMethod></Channel>
-</Channels><S><Scenes><Scene Index="0" Name="DOE JOHN"/></Scenes></S></Dimensions></Image>
-<Instrument><Objectives><Objective Id="Objective:1"><NominalMagnification>10</NominalMagnification></Objective>
-<Objective Id="Objective:2"><NominalMagnification>63</NominalMagnification></Objective></Objectives></Instrument>
+<Dimensions><Channels><Channel Id="Channel:0" Name="DOE">
+<ContrastMethod>Brightfield</ContrastMethod></Channel></Channels>
+<S><Scenes><Scene Index="0" Name="DOE JOHN"/></Scenes></S>
+</Dimensions></Image>
+<Instrument><Objectives>
+<Objective Id="Objective:1"><NominalMagnification>10</NominalMagnification></Objective>
+<Objective Id="Objective:2"><NominalMagnification>63</NominalMagnification></Objective>
+</Objectives></Instrument>
 </Information><AttachmentInfos><AttachmentInfo Id="A:0"><Label><Barcodes><Barcode Id="B:0">
 <Content>H26-01234;DOE;JOHN;19500101</Content></Barcode></Barcodes></Label></AttachmentInfo></AttachmentInfos>
 <Scaling><Items>{axes}</Items></Scaling></Metadata></ImageDocument>"""

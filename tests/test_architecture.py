@@ -110,8 +110,7 @@ def test_every_import_is_a_pinned_requirement() -> None:
             names = {d.lower().replace("_", "-") for d in by_module.get(module, [module])}
             if not names & set(pinned):
                 missing[module] = str(path.relative_to(ROOT))
-    # What a pinned package is built on and hands out: Streamlit's server, its thread pool, libCZI's glue.
-    assert {m for m in missing if m not in {"anyio"}} == set()
+    assert missing == {}
 
 
 def test_no_requirement_is_without_use() -> None:

@@ -7,6 +7,7 @@ the same bytes. What streams (``batches``) reads the Parquet files in order and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +73,14 @@ class Histogram:
     counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.IOException, duckdb.InvalidInputException) as e:
+        raise RunError("The run's cells are damaged or gone; delete the run and start it again.") from e
+
+
 class CellTable:
     """The cells of one run, as they lie in ``run_dir`` when the object is made. Safe for several threads."""
 
@@ -92,8 +101,9 @@ class CellTable:
 
     @cached_property
     def _db(self) -> duckdb.DuckDBPyConnection:
-        db = duckdb.connect(config={"threads": 1, "memory_limit": "512MB", "preserve_insertion_order": True})
-        db.read_parquet([str(p) for p in self.files]).create_view("cells")
+        db = duckdb.connect(config={"threads": 1, "memory_limit": "512MB"})
+        with _damage_told():
+            db.read_parquet([str(p) for p in self.files]).create_view("cells")
         return db
 
     def _classes_seen(self) -> tuple[str, ...]:
@@ -249,7 +259,9 @@ class CellTable:
         cursor = self._db.cursor()
         clause, more = self._where(cursor, filters)
         sql = f"SELECT {names} FROM cells {clause} AND {where} ORDER BY cell_id"  # noqa: S608
-        return cursor.execute(sql, [*more, *values]).to_arrow_table()
+        with _damage_told():
+            found = cursor.sql(sql, params=[*more, *values]).to_arrow_table()
+        return found.cast(pa.schema([CELL_SCHEMA.field(c) for c in columns]))
 
     def batches(
         self, columns: Sequence[str] | None = None, filters: Filters | None = None, rows: int = 8192
@@ -294,7 +306,9 @@ class CellTable:
     ) -> list[tuple[Any, ...]]:
         cursor = self._db.cursor()
         clause, values = self._where(cursor, filters)
-        return list(cursor.execute(sql.format(where=f"{clause} AND {where}"), [*params, *values]).fetchall())
+        with _damage_told():
+            cursor.execute(sql.format(where=f"{clause} AND {where}"), [*params, *values])
+            return list(cursor.fetchall())
 
     def _where(self, cursor: duckdb.DuckDBPyConnection, filters: Filters | None) -> tuple[str, list[object]]:
         """A WHERE clause and its values; regions become a list of ids, for DuckDB has no polygons."""

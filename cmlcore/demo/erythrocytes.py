@@ -78,7 +78,7 @@ def erythrocytes(
 
 def thrombocyte_rims(rng: np.random.Generator, n: int) -> Rim:
     """Rims of ``n`` thrombocytes, 1.9 to 4 µm across, ragged; one in fifty is a giant form."""
-    radius = np.clip(rng.lognormal(np.log(1.32), 0.16, n), 0.95, 2.0)
+    radius = np.clip(rng.lognormal(np.log(1.40), 0.15, n), 0.95, 2.0)
     radius[rng.random(n) < 0.02] *= 1.5
     return Rim.draw(rng, radius.astype(np.float32), THROMBOCYTE_WAVES)
 

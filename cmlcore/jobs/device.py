@@ -38,6 +38,13 @@ class DeviceReport:
     asked_for: str = "auto"
 
 
+def worker_threads() -> int:
+    """Torch threads of one worker on the CPU: as set, or the cores shared out evenly."""
+    wanted = settings()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return wanted.threads or max(1, cores // wanted.workers)
+
+
 def device_report(*, wait: bool = False) -> DeviceReport:
     """The device of this installation, from ``CML_HOME/device.json``.
 
@@ -50,10 +57,10 @@ def device_report(*, wait: bool = False) -> DeviceReport:
         known = DeviceReport(**json.loads(_file().read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         known = None
-    if known and known.asked_for == wanted.device and (wanted.threads in (0, known.threads)):
+    if known and known.asked_for == wanted.device and known.threads == worker_threads():
         return known
     if not wait:
-        return DeviceReport("unknown", "unknown", wanted.threads, asked_for=wanted.device)
+        return DeviceReport("unknown", "unknown", worker_threads(), asked_for=wanted.device)
     found = _ask()
     if found.kind != "unknown":
         _write(found)
@@ -85,8 +92,8 @@ def _write(report: DeviceReport) -> None:
 
 def _ask() -> DeviceReport:
     wanted = settings()
-    unknown = DeviceReport("unknown", "unknown", wanted.threads, asked_for=wanted.device)
-    call = [sys.executable, "-m", "cmlcore.jobs.device_probe", wanted.device, str(wanted.threads)]
+    unknown = DeviceReport("unknown", "unknown", worker_threads(), asked_for=wanted.device)
+    call = [sys.executable, "-m", "cmlcore.jobs.device_probe", wanted.device, str(worker_threads())]
     try:
         answer = subprocess.run(call, capture_output=True, text=True, timeout=ASK_TIMEOUT_S, check=True)
         return replace(DeviceReport(**json.loads(answer.stdout)), asked_for=wanted.device)

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, Protocol, cast
 
 from cmlcore.errors import CmlError, RunError
+from cmlcore.jobs.device import worker_threads
 from cmlcore.settings import settings
 from cmlcore.store.ids import new_id
 
@@ -40,13 +41,6 @@ class Future(Protocol):
         """Whether it was called off or lost."""
 
 
-def worker_threads() -> int:
-    """Torch threads of one worker on the CPU: as set, or the cores shared out evenly."""
-    wanted = settings()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return wanted.threads or max(1, cores // wanted.workers)
-
-
 class Engine:
     """Worker processes. Used from one thread."""
 
@@ -71,6 +65,7 @@ class Engine:
                 processes=True,
                 host="127.0.0.1",  # no passwords on these ports: nobody else may reach them
                 dashboard_address=None,
+                local_directory=str(wanted.home / "dask"),
                 memory_limit=int(memory * _MEMORY_SHARE / wanted.workers),
                 silence_logs=logging.ERROR,
             )

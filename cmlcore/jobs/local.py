@@ -10,7 +10,7 @@ from typing import Any
 
 from cmlcore.errors import InputError
 from cmlcore.geometry import Mpp
-from cmlcore.jobs.engine import worker_threads
+from cmlcore.jobs.device import worker_threads
 from cmlcore.jobs.files import whole_file
 from cmlcore.jobs.hashing import hash_slide
 from cmlcore.jobs.holding import held_reader, let_go, plainly

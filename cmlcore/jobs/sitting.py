@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cmlcore import store
-from cmlcore.jobs.engine import Future, worker_threads
+from cmlcore.jobs.device import worker_threads
+from cmlcore.jobs.engine import Future
 from cmlcore.jobs.rate import Rate, batch_size
 from cmlcore.jobs.road import Job, Planned, Tick
 from cmlcore.segmentation import Plan

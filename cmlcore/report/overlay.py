@@ -21,7 +21,7 @@ every section aligned, so the browser lays typed arrays over the buffer without 
     12      u32       v, number of vertices of all cells (kind 1: 0)
     16      f32       unit: level-0 pixels per step of the vertices (1/8; doubled where a cell is huge)
     20      f32       radius: how far a cell reaches from its centre along x or y at most, level-0 pixels
-    24      u32 × 2   gx, gy of the tile (kind 1: 0, 0)
+    24      i32 × 2   gx, gy of the tile (kind 1: 0, 0)
 
     kind 0: outlines
     32      f64 × n       cell_id (whole numbers below 2**53)
@@ -53,7 +53,7 @@ from cmlcore.classes import color, label
 
 GRID = 2048
 VERSION = 1
-_HEADER = struct.Struct("<4sHHIIffII")
+_HEADER = struct.Struct("<4sHHIIffii")
 _OUTLINES, _CENTRES = 0, 1
 
 

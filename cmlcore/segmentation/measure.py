@@ -108,16 +108,19 @@ def clean(xy: NDArray[np.float64], first: NDArray[np.int64]) -> Ragged:
         return xy, first
     parts = [xy[a:b] for a, b in pairwise(first)]
     for i in bad:
-        parts[i] = _mended(shapes[i], parts[i])
+        parts[i] = _mended(shapes[i])
     return ragged(parts)
 
 
-def _mended(shape: shapely.Geometry, fallback: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Outer ring of the largest part of a polygon that crosses itself, on the outline grid."""
+def _mended(shape: shapely.Geometry) -> NDArray[np.float64]:
+    """Outer ring of the largest part of a polygon that crosses itself, on the outline grid.
+
+    Where nothing with an area is left, its first vertex thrice.
+    """
     on_grid = shapely.set_precision(shapely.make_valid(shape), OUTLINE_STEP)
     parts = [p for p in shapely.get_parts(on_grid) if p.geom_type == "Polygon" and p.area > 0]
     if not parts:
-        return fallback
+        return np.repeat(shapely.get_coordinates(shape)[:1], 3, axis=0)
     return np.asarray(max(parts, key=lambda p: p.area).exterior.coords, dtype=np.float64)[:-1]
 
 

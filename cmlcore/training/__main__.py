@@ -1,8 +1,9 @@
-"""``python -m cmlcore.training --model type2 --data FOLDER --out DIR``: train, resume, and keep the weights."""
+"""``cmlscope train --model type2 --data FOLDER --out DIR``: train, resume, and keep the weights."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,8 @@ from cmlcore.training.loop import Budget, Loop, Recipe
 from models.device import choose_device, describe, set_threads
 
 
-def _arguments() -> argparse.Namespace:
-    p = argparse.ArgumentParser(prog="python -m cmlcore.training", description=__doc__)
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    p = argparse.ArgumentParser(prog="cmlscope train", description=__doc__)
     p.add_argument("--model", choices=("type1", "type2"), required=True)
     p.add_argument("--data", type=Path, required=True, help="folder with one sub-folder a labelled set")
     p.add_argument("--out", type=Path, required=True, help="folder for checkpoints, the log and the weights")
@@ -28,7 +29,7 @@ def _arguments() -> argparse.Namespace:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--device", default="auto")
     p.add_argument("--threads", type=int, default=0)
-    return p.parse_args()
+    return p.parse_args(words)
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
@@ -42,9 +43,9 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     return Type2Recipe(VitConfig(), args.backbone, args.frozen, args.lr)
 
 
-def main() -> None:
-    """Train one network on every set found in the data folder's ``train`` parts."""
-    args = _arguments()
+def main(words: Sequence[str] | None = None) -> None:
+    """Train one network on every set found in the data folder's ``train`` parts; ``words`` stand for argv."""
+    args = _arguments(words)
     torch.manual_seed(args.seed)
     cv2.setNumThreads(0)
     device = choose_device(args.device)
@@ -57,7 +58,9 @@ def main() -> None:
     loop = Loop(_recipe(args), budget, args.out, device)
     weights = loop.run(tiles)
     torch.save(weights, args.out / "final.pt")
-    print(f"{loop.step} steps in {loop.spent / 60:.0f} minutes; weights in {args.out / 'final.pt'}.", flush=True)
+    print(
+        f"{loop.step} steps in {loop.spent / 60:.0f} minutes; weights in {args.out / 'final.pt'}.", flush=True
+    )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,11 @@ def _vary_colour(rgb: NDArray[np.uint8], rng: np.random.Generator, strength: flo
     mix = np.eye(3) + rng.normal(0, 0.07 * strength, (3, 3))
     grey = np.full((3, 3), 1 / 3)
     saturation = float(np.exp(rng.normal(0, 0.25 * strength)))
-    mix = (saturation * np.eye(3) + (1 - saturation) * grey) @ mix * float(np.exp(rng.normal(0, 0.2 * strength)))
+    mix = (
+        (saturation * np.eye(3) + (1 - saturation) * grey)
+        @ mix
+        * float(np.exp(rng.normal(0, 0.2 * strength)))
+    )
     stained = cv2.transform(density[rgb], mix.astype(np.float32))
     light = np.exp(rng.normal(0, 0.06 * strength, 3) + rng.normal(0, 0.08 * strength))
     gamma = float(np.exp(rng.normal(0, 0.15 * strength)))

@@ -124,21 +124,31 @@ def _bbbc041seg(folder: Path, part: str) -> Iterator[Record]:
             path = next(path.parent.glob(f"{path.stem}.*"))
         mask = next((folder / part / "masks").glob(f"{path.stem}.*"))
         # the few leukocytes of the set are left unjudged, as clusters are
-        bad = [[float(r[k]) for k in ("x0", "y0", "x1", "y1")] for r in rows if r["class"] in ("cluster", "leukocyte")]
+        bad = [
+            [float(r[k]) for k in ("x0", "y0", "x1", "y1")]
+            for r in rows
+            if r["class"] in ("cluster", "leukocyte")
+        ]
         clusters = np.array(bad, np.float32).reshape(-1, 4)
-        yield Record(path, "bbbc041seg", _ONLY_ERYTHROCYTES, _no_boxes(), np.zeros(0, np.int64), mask, clusters)
+        yield Record(
+            path, "bbbc041seg", _ONLY_ERYTHROCYTES, _no_boxes(), np.zeros(0, np.int64), mask, clusters
+        )
 
 
 def _krd_wbc(folder: Path, part: str) -> Iterator[Record]:
     for row in _rows(folder / f"labels_{part}.csv"):
         image, mask = folder / part / "images" / row["image"], folder / part / "masks" / row["mask"]
-        yield Record(image, "krd_wbc", _ONLY_LEUKOCYTES, _no_boxes(), np.zeros(0, np.int64), mask, _no_boxes())
+        yield Record(
+            image, "krd_wbc", _ONLY_LEUKOCYTES, _no_boxes(), np.zeros(0, np.int64), mask, _no_boxes()
+        )
 
 
 def _zxaoyou_ds2(folder: Path, part: str) -> Iterator[Record]:
     for row in _rows(folder / "labels.csv") if part == "train" else []:
         image, mask = folder / "images" / row["image"], folder / "masks" / row["image"]
-        yield Record(image, "zxaoyou_ds2", _ONLY_LEUKOCYTES, _no_boxes(), np.zeros(0, np.int64), mask, _no_boxes())
+        yield Record(
+            image, "zxaoyou_ds2", _ONLY_LEUKOCYTES, _no_boxes(), np.zeros(0, np.int64), mask, _no_boxes()
+        )
 
 
 _READERS = {

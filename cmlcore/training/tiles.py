@@ -44,7 +44,13 @@ class TileSettings:
     sizes: Sequence[tuple[int, int]] = ((256, 512), (512, 256), (512, 512))
     size_weights: Sequence[float] = (0.45, 0.45, 0.10)
     source_weights: dict[str, float] = field(
-        default_factory=lambda: {"PBC": 0.25, "Raabin": 0.25, "BCCD+BCD": 0.24, "bbbc041seg": 0.10, "leukocytes": 0.16}
+        default_factory=lambda: {
+            "PBC": 0.25,
+            "Raabin": 0.25,
+            "BCCD+BCD": 0.24,
+            "bbbc041seg": 0.10,
+            "leukocytes": 0.16,
+        }
     )
     scale_sigma: float = 0.2
     scale_range: tuple[float, float] = (0.65, 1.5)
@@ -235,7 +241,9 @@ def _window(scene: Scene, w: int, h: int, rng: np.random.Generator) -> Scene:
     cut = np.s_[y : y + h, x : x + w]
     # boxes may now reach outside: ``_place`` clips them to where their image lies
     boxes = scene.boxes - np.array([x, y, x, y], np.float32)
-    return _replaced(scene, image=scene.image[cut], owner=scene.owner[cut], boxes=boxes, ignore=scene.ignore[cut])
+    return _replaced(
+        scene, image=scene.image[cut], owner=scene.owner[cut], boxes=boxes, ignore=scene.ignore[cut]
+    )
 
 
 def _resized(scene: Scene, sx: float, sy: float) -> Scene:

@@ -166,9 +166,9 @@ def card_of(run: Run) -> ModelCard | None:
 
 
 def model_name(run: Run) -> str:
-    """Title of the run's model."""
+    """Short name of the run's model: its title up to the colon."""
     found = card_of(run)
-    return found.title if found else run.model
+    return found.title.partition(":")[0] if found else run.model
 
 
 def region_text(run: Run) -> str:

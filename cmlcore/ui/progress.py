@@ -12,35 +12,33 @@ POLL_S = 1.0
 
 
 @st.fragment(run_every=POLL_S)
-def live_progress(run_id: str) -> None:
+def live_progress(run_id: str, heading: str = "") -> None:
     """Stage, bar, numbers and the way to stop; the page is drawn anew when the run is over."""
     with widgets.said_plainly():
         now = progress(run_id)
         if not now.active:
             st.rerun()
-        draw(now)
+        draw(now, heading)
 
 
-def draw(now: Progress) -> None:
-    """One state of a run at work."""
-    with st.container(border=True, gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{now.stage_label}**")
-            st.space("stretch")
-            stopping = st.session_state.get(f"stopping-{now.run_id}", False)
-            if st.button(
-                "Cancelling" if stopping else "Cancel",
-                key=f"cancel-{now.run_id}",
-                icon=":material/stop_circle:",
-                disabled=stopping,
-                type="tertiary",
-            ):
-                cancel_run(now.run_id)
-                st.session_state[f"stopping-{now.run_id}"] = True
-                st.rerun(scope="fragment")
+def draw(now: Progress, heading: str) -> None:
+    """One state of a run at work; ``heading`` is Markdown."""
+    with st.container(border=True, gap="xsmall", key=f"progress-{now.run_id}"):
+        if heading:
+            st.markdown(heading)
+        st.markdown(f"**{now.stage_label}**  \n{left_text(now)}")
         st.progress(min(1.0, max(0.0, now.fraction)))
-        st.markdown(left_text(now))
         st.caption(" · ".join(detail_texts(now)))
+        stopping = st.session_state.get(f"stopping-{now.run_id}", False)
+        if st.button(
+            "Cancelling" if stopping else "Cancel",
+            key=f"cancel-{now.run_id}",
+            icon=":material/stop_circle:",
+            disabled=stopping,
+        ):
+            cancel_run(now.run_id)
+            st.session_state[f"stopping-{now.run_id}"] = True
+            st.rerun(scope="fragment")
 
 
 def left_text(now: Progress) -> str:

@@ -17,12 +17,8 @@ from cmlcore.ui.selection import RUN, SCENE, SLIDE
 def at_work(runs: list[Run], names: Mapping[str, str]) -> None:
     """Live progress of the runs that are queued or running, the oldest first."""
     for run in reversed(runs):
-        left, right = st.columns([1, 2], vertical_alignment="center")
-        with left:
-            st.markdown(f"**{widgets.plain(names.get(run.slide_id, run.slide_id))}**")
-            st.caption(f"{data.model_name(run)} · {data.region_text(run)} · since {fmt.when(run.created_at)}")
-        with right:
-            live_progress(run.id)
+        name = widgets.plain(names.get(run.slide_id, run.slide_id))
+        live_progress(run.id, f"**{name}** :gray[{widgets.plain(data.run_title(run))}]")
 
 
 def finished(runs: list[Run], names: Mapping[str, str]) -> None:

@@ -67,7 +67,7 @@ def select(
 
 
 def distinct(labels: dict[str, str]) -> dict[str, str]:
-    """The labels by id; those that occur twice get their id behind: the browser sends back the label alone."""
+    """The labels by id; one that occurs twice gets its id behind: the browser sends back the label alone."""
     times = Counter(labels.values())
     return {k: v if times[v] == 1 else f"{v} · {k}" for k, v in labels.items()}
 

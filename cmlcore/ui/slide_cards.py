@@ -30,13 +30,11 @@ _KINDS = {"brightfield": "Brightfield", "grey": "Grey", "fluorescence": "Fluores
 
 def slide_card(slide: Slide, runs: int) -> None:
     """Picture, name, facts, status and what can be done."""
-    with st.container(border=True, key=f"card-{slide.id}", gap="small"):
+    with st.container(border=True, key=f"card-{slide.id}", gap="xsmall", height="stretch"):
         st.html(thumbnail_html(slide))
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(f"**{widgets.plain(slide.name)}**")
-            if slide.status != "ready":
-                widgets.status_badge(slide.status)
+        st.markdown(f"**{widgets.plain(slide.name)}**")
         _facts(slide, runs)
+        st.space("stretch")
         _actions(slide)
 
 
@@ -52,7 +50,7 @@ def thumbnail_html(slide: Slide) -> str:
 def _facts(slide: Slide, runs: int) -> None:
     info = slide.info
     if slide.status == "refused":
-        st.markdown(f":red[{widgets.plain(slide.message)}]")
+        st.markdown(f":red[:material/block: {widgets.plain(slide.message)}]")
         return
     if info is not None:
         widest = max(info.scenes, key=lambda s: s.size.w * s.size.h)
@@ -60,8 +58,6 @@ def _facts(slide: Slide, runs: int) -> None:
         size = fmt.extent(widest.size.w, widest.size.h, (mpp.x, mpp.y) if mpp else None)
         scenes = f" · {len(info.scenes)} scenes" if len(info.scenes) > 1 else ""
         st.caption(f"{info.format} · {size}{scenes}  \n{_scale(slide, info)}{_runs(runs)}")
-        if mpp is None:
-            st.caption(":orange[:material/straighten: Pixel size unknown: enter it to measure and segment.]")
     if slide.status in _PASSING:
         _watched(slide.id, slide.status)
 
@@ -82,7 +78,9 @@ def _runs(runs: int) -> str:
 def _scale(slide: Slide, info: SlideInfo) -> str:
     mpp = slide.mpp
     parts = []
-    if mpp is not None:
+    if mpp is None:
+        parts.append(":orange[Pixel size unknown]")
+    else:
         parts.append(
             f"{fmt.significant(mpp.mean)}\u202fµm/px{' (estimate)' if slide.mpp_is_estimate else ''}"
         )
@@ -90,7 +88,7 @@ def _scale(slide: Slide, info: SlideInfo) -> str:
         parts.append(f"{info.objective:g}×")
     if info.kind != "brightfield":
         parts.append(_KINDS.get(info.kind, info.kind))
-    return " · ".join(parts) or "Scale unknown"
+    return " · ".join(parts)
 
 
 def _actions(slide: Slide) -> None:
@@ -107,7 +105,7 @@ def _actions(slide: Slide) -> None:
             key=f"menu-{slide.id}",
             icon=":material/more_vert:",
             format_func=lambda o: f":material/{_ICONS[o]}: {o}",
-            help=None,
+            help="More",
         )
     if action == DELETE:
         confirm_delete(slide)

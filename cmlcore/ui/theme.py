@@ -91,10 +91,9 @@ def css(colors: Palette) -> str:
 
 
 def mark(colors: Palette) -> str:
-    """The product's mark as SVG: a nucleus in its cell under a reticle. Drawn here: icons come from no network."""
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 28 28" width="28" height="28">{_ring(colors)}</svg>'
-    )
+    """The product's mark as SVG: a nucleus in its cell under a reticle."""
+    size = 'viewBox="0 0 28 28" width="28" height="28"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{_ring(colors)}</svg>'
 
 
 def logo(colors: Palette) -> str:

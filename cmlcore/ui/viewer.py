@@ -65,9 +65,9 @@ def slide_viewer(
         key: widget key; keep it the same over reruns and the viewer keeps its zoom.
         height: of the viewer in CSS pixels.
         draw: shape that can be drawn; None hides the drawing tools.
-        rois: regions to show. The browser holds the truth once a person draws; pass another value to replace it.
-        filters: ``{"classes": [keys] | None, "min_score": 0..1}`` for the cells; the person can change them in
-            the viewer, a changed value here resets that.
+        rois: regions to show. Once a person draws, the browser holds the truth, until this value changes.
+        filters: ``{"classes": [keys] | None, "min_score": 0..1}`` for the cells. The person can change
+            them in the viewer; a changed value here resets that.
         position: where to look first; None: where the URL says, else the whole scene.
         group: viewers of one page with the same group pan and zoom together.
         title: a line shown in the viewer's corner, for instance the model's name.

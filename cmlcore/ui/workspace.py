@@ -16,15 +16,12 @@ from cmlcore.ui.selection import RUN, SLIDE
 from cmlcore.ui.theme import PICTURE_HEIGHT
 from cmlcore.ui.viewer import slide_viewer
 
-RECTANGLE, POLYGON = "rectangle", "polygon"
-
 
 @st.fragment
 def workspace(slide: Slide, scene: int, run: Run | None) -> None:
     """Picture and panel; a click on a cell draws only this anew."""
     picture, panel = st.columns([4, 1.15], gap="medium")
     overlay = run.id if run and run.status not in ACTIVE and run.blocks_done else None
-    shape = st.session_state.get("draw-shape", RECTANGLE)
     with picture, widgets.said_plainly():
         seen = slide_viewer(
             slide.id,
@@ -32,7 +29,7 @@ def workspace(slide: Slide, scene: int, run: Run | None) -> None:
             run_id=overlay,
             key=f"viewer-{slide.id}-{scene}",
             height=PICTURE_HEIGHT,
-            draw=shape,
+            draw="rectangle",
             rois=run.rois if run else None,
         )
         with panel:
@@ -49,21 +46,12 @@ def _panel(slide: Slide, scene: int, run: Run | None, cell: int | None, drawn: l
     with cells:
         if run is None:
             st.caption("Choose a run above, or start one under Segment.")
-        elif run.blocks_done:
+        elif run.blocks_done and run.status not in ACTIVE:
             _cells(run, cell)
         else:
             st.caption("Cells appear here when the run is done.")
     with segment:
         segment_panel(slide, scene, rois)
-        st.segmented_control(
-            "Drawing tool",
-            [RECTANGLE, POLYGON],
-            format_func=str.capitalize,
-            key="draw-shape",
-            default=RECTANGLE,
-            required=True,
-            width="stretch",
-        )
 
 
 def _broken_off(run: Run) -> None:

@@ -16,8 +16,9 @@ DIST = Path(__file__).resolve().parent.parent / "ui" / "frontend" / "dist"
 
 
 @lru_cache(maxsize=4)
-def _manifest(mtime_ns: int) -> dict[str, str]:  # the argument is the cache's key: a new build is seen at once
-    names: dict[str, str] = json.loads((DIST / "manifest.json").read_text())
+def _manifest(path: Path, mtime_ns: int) -> dict[str, str]:
+    del mtime_ns  # only a key of the cache, so that a new build is seen at once
+    names: dict[str, str] = json.loads(path.read_text())
     return names
 
 
@@ -29,10 +30,11 @@ def bundle_url(name: str) -> str:
 
     """
     try:
-        mtime = (DIST / "manifest.json").stat().st_mtime_ns
+        manifest = DIST / "manifest.json"
+        names = _manifest(manifest, manifest.stat().st_mtime_ns)
     except FileNotFoundError:
         raise InputError("The browser part has not been built; run “make frontend” and reload.") from None
-    return f"/assets/{_manifest(mtime)[name]}"
+    return f"/assets/{names[name]}"
 
 
 @answering

@@ -26,7 +26,8 @@ _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "  # what Streamlit's pages need; nothing from afar
+        # What Streamlit's pages need; nothing is loaded from elsewhere.
+        "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
         "frame-ancestors 'none'; base-uri 'self'; object-src 'none'; form-action 'self'"
     ),
     "X-Content-Type-Options": "nosniff",

@@ -1,4 +1,4 @@
-"""What starts and stops with the server: the job service, in the background so that the first page waits for nothing."""
+"""What starts and stops with the server: the job service, in the background, for no page may wait for it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from anyio import to_thread
+
+from cmlcore.errors import CmlError
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +26,11 @@ class Background:
     def _start(self) -> None:
         from cmlcore.web.uploads import sweep
 
-        sweep()
-        self._service.start()
+        try:
+            sweep()
+            self._service.start()
+        except CmlError as error:
+            log.error("The job service did not start; runs and new slides wait for the next start. %s", error)
 
     def start(self) -> None:
         """Begin; returns at once."""

@@ -1,4 +1,4 @@
-"""Which slides the routes hold open: rows are looked at again every few seconds, stores are kept while used."""
+"""Which slides the routes hold open: rows are looked at again every few seconds, stores kept while used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cell layer for the browser, in the packed layout of ``cmlcore.report.overlay``, and one cell's facts."""
+"""The cell layer for the browser, packed as ``cmlcore.report.overlay`` says, and one cell's facts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _limiter = CapacityLimiter(2)
 
 @answering
 async def index(request: Request) -> Response:
-    """``/overlay/{run}/index.json``: see ``overlay_index``; plus cells per class and whether more will come."""
+    """``/overlay/{run}/index.json``: ``overlay_index``, cells per class, and whether more will come."""
     run_id = request.path_params["run"]
 
     def read() -> dict[str, Any]:

@@ -48,7 +48,7 @@ async def tile(request: Request) -> Response:
 
 @answering
 async def thumbnail(request: Request) -> Response:
-    """``/thumbnails/{slide}/{scene}.jpeg?side=256``: the whole scene, its longer side one of a few lengths."""
+    """``/thumbnails/{slide}/{scene}.jpeg?side=256``: the whole scene in one of a few sizes."""
     slide, scene = request.path_params["slide"], request.path_params["scene"]
     wanted = request.query_params.get("side", "256")
     side = int(wanted) if wanted.isascii() and wanted.isdigit() else 0
@@ -68,7 +68,7 @@ async def thumbnail(request: Request) -> Response:
 
 @answering
 async def facts(request: Request) -> Response:
-    """``/slides/{slide}/{scene}.json``: sizes, levels and scale; ``waiting`` alone while it is being checked."""
+    """``/slides/{slide}/{scene}.json``: sizes, levels, scale; ``waiting`` alone while it is checked."""
     slide, scene = request.path_params["slide"], request.path_params["scene"]
 
     def read() -> dict[str, object]:

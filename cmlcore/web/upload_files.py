@@ -103,7 +103,9 @@ def create(length: int, extension: str) -> PartialUpload:
     root = settings().uploads_dir
     extension = extension.lower()
     key = secrets.token_hex(16)
-    upload = PartialUpload(key, root / key, length, extension if _EXTENSION.fullmatch(extension) else "", None)
+    upload = PartialUpload(
+        key, root / key, length, extension if _EXTENSION.fullmatch(extension) else "", None
+    )
     try:
         upload.folder.mkdir(parents=True)
         free = shutil.disk_usage(root).free

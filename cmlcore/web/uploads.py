@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator, Callable, Coroutine
-from pathlib import Path
 
 from anyio import to_thread
 from starlette.requests import ClientDisconnect, Request
@@ -27,7 +26,9 @@ VERSION = "1.0.0"
 _TUS = {"Tus-Resumable": VERSION, **NO_STORE}
 _WRITE_BYTES = 4 << 20
 
-_busy: set[str] = set()  # uploads a PATCH is writing to, or a DELETE is removing; touched on the event loop only
+_busy: set[str] = (
+    set()
+)  # uploads a PATCH is writing to, or a DELETE is removing; touched on the event loop only
 
 
 @answering
@@ -45,10 +46,14 @@ async def collection(request: Request) -> Response:
     length = _whole_number(request.headers.get("upload-length"), "Upload-Length")
     if length > settings().max_upload_bytes:
         limit = settings().max_upload_bytes / 1e9
-        return _refuse(f"The file is larger than this server takes ({limit:.3g} GB); ask for a higher limit.", 413)
+        return _refuse(
+            f"The file is larger than this server takes ({limit:.3g} GB); ask for a higher limit.", 413
+        )
     extension = _metadata(request.headers.get("upload-metadata", "")).get("extension", "")
     upload = await to_thread.run_sync(create, length, extension)
-    return Response(status_code=201, headers=_TUS | {"Location": f"/uploads/{upload.id}", "Upload-Offset": "0"})
+    return Response(
+        status_code=201, headers=_TUS | {"Location": f"/uploads/{upload.id}", "Upload-Offset": "0"}
+    )
 
 
 @answering
@@ -88,7 +93,7 @@ async def _patch(request: Request, upload: PartialUpload) -> Response:
 
 
 async def _receive(request: Request, upload: PartialUpload) -> bool:
-    """Append the body; True once every byte is there. A file of the wrong kind is dropped with its first bytes."""
+    """Append the body; True once every byte is there. A file of the wrong kind goes with its first bytes."""
     unchecked = upload.offset < HEAD_BYTES
     async for piece in _pieces(request):
         if upload.offset + len(piece) > upload.length:
@@ -119,7 +124,7 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
 
 
 async def _finish(upload: PartialUpload) -> None:
-    """Hand the whole file over; the upload remembers its slide so that a lost answer can be asked for again."""
+    """Hand the whole file over; the upload remembers its slide for a lost answer may be asked for again."""
 
     def hand_over() -> None:
         slide = intake_slide(upload.named(), in_place=False)
@@ -174,5 +179,3 @@ def _metadata(header: str) -> dict[str, str]:
         except (binascii.Error, UnicodeDecodeError):
             raise InputError("The header Upload-Metadata cannot be read; use a tus client.") from None
     return values
-
-

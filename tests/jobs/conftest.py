@@ -16,6 +16,7 @@ import pytest
 from cmlcore import jobs, store
 from cmlcore.geometry import Mpp
 from cmlcore.jobs import DeviceReport, holding
+from cmlcore.jobs.device import worker_threads
 from cmlcore.jobs.preparation import pending, work_slide
 from cmlcore.settings import settings
 
@@ -57,7 +58,7 @@ def furnish(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "models").mkdir(parents=True)
     (home / "models" / f"{MODEL}.json").write_text(json.dumps(card))
     (home / "models" / f"{MODEL}.safetensors").write_bytes(weights)
-    known = DeviceReport("CPU (oracle)", "cpu", 1)  # or every service would ask torch
+    known = DeviceReport("CPU (oracle)", "cpu", worker_threads())  # or every service would ask torch
     (home / "device.json").write_text(json.dumps(asdict(known)))
     monkeypatch.setenv("CML_HOME", str(home))
     monkeypatch.setenv(holding.LOADER, "jobs_oracle:load")

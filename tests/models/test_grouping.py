@@ -38,7 +38,11 @@ def iou(outline, shape):
 
 def test_discs_come_back():
     rng = np.random.default_rng(0)
-    cells = [(30.0 + 60 * i, 30.0 + 60 * j, float(rng.uniform(8, 26)), (i + j) % 3) for i in range(4) for j in range(3)]
+    cells = [
+        (30.0 + 60 * i, 30.0 + 60 * j, float(rng.uniform(8, 26)), (i + j) % 3)
+        for i in range(4)
+        for j in range(3)
+    ]
     found = group(drawn(192, 256, cells), CFG)
     assert len(found) == len(cells)
     assert found.probs.shape == (len(cells), 3)

@@ -34,7 +34,9 @@ def noise(h: int, w: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (1, 3, h, w), dtype=np.uint8))
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "deit_tiny_patch16_224"])
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "deit_tiny_patch16_224"]
+)
 def test_any_plain_vit_can_be_built(name):
     made = WindowedVit(VitConfig(backbone=name, classes=4, window=64, taps=(1, 2), width=32)).eval()
     with torch.inference_mode():

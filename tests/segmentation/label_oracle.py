@@ -91,7 +91,9 @@ class _Oracle:
     def find(self, rgb: NDArray[np.uint8]) -> Instances:
         labels = self.labels(rgb)
         outlines, anchors, numbers = [], [], []
-        for box, number in zip(ndimage.find_objects(labels), range(1, labels.max(initial=0) + 1), strict=True):
+        for box, number in zip(
+            ndimage.find_objects(labels), range(1, labels.max(initial=0) + 1), strict=True
+        ):
             if box is None:
                 continue
             corner = np.array([box[1].start, box[0].start], np.float32)
@@ -104,7 +106,9 @@ class _Oracle:
         probs = np.full((len(n), len(CLASSES)), 0.1, np.float32)
         probs[np.arange(len(n)), n % len(CLASSES)] = 0.8
         scores = (0.5 + (n % 100) / 250).astype(np.float32)
-        return Instances(outlines, n % len(CLASSES), scores, probs, np.array(anchors, np.float32).reshape(-1, 2))
+        return Instances(
+            outlines, n % len(CLASSES), scores, probs, np.array(anchors, np.float32).reshape(-1, 2)
+        )
 
 
 class LabelOracle(_Oracle):

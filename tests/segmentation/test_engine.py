@@ -105,5 +105,7 @@ def test_short_batches_are_filled_up() -> None:
 
 
 def test_segmentation_imports_no_torch() -> None:
-    code = "import sys, cmlcore.segmentation, cmlcore.report, cmlcore.explain; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, cmlcore.segmentation, cmlcore.report, cmlcore.explain; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -57,7 +57,12 @@ def test_any_tile_is_a_crop_of_the_whole(mpp: Mpp, model_mpp: float) -> None:
     size = frame.size_m
     pad = 40
     whole = read_m(reader, 0, frame, Region(-pad, -pad, size.w + 2 * pad, size.h + 2 * pad))
-    for x, y, w, h in [(-40, -40, 64, 64), (0, 0, 33, 17), (7, 13, 48, 48), (size.w - 20, size.h - 25, 60, 65)]:
+    for x, y, w, h in [
+        (-40, -40, 64, 64),
+        (0, 0, 33, 17),
+        (7, 13, 48, 48),
+        (size.w - 20, size.h - 25, 60, 65),
+    ]:
         tile = read_m(reader, 0, frame, Region(x, y, w, h))
         assert tile.flags.c_contiguous
         np.testing.assert_array_equal(tile, whole[y + pad : y + pad + h, x + pad : x + pad + w])
@@ -86,9 +91,19 @@ def test_a_slide_at_the_model_s_scale_passes_through_untouched() -> None:
 
 @pytest.mark.parametrize(
     ("mpp", "model_mpp", "expected"),
-    [(0.2, 0.1, 1), (0.2, 0.2, 1), (0.2, 0.39, 1), (0.2, 0.4, 2), (0.1, 0.8, 8), (0.1, 0.79, 4), (0.3, 0.9, 2)],
+    [
+        (0.2, 0.1, 1),
+        (0.2, 0.2, 1),
+        (0.2, 0.39, 1),
+        (0.2, 0.4, 2),
+        (0.1, 0.8, 8),
+        (0.1, 0.79, 4),
+        (0.3, 0.9, 2),
+    ],
 )
-def test_the_reduction_read_is_never_coarser_than_the_frame(mpp: float, model_mpp: float, expected: int) -> None:
+def test_the_reduction_read_is_never_coarser_than_the_frame(
+    mpp: float, model_mpp: float, expected: int
+) -> None:
     assert Frame(Size(9, 9), Mpp(mpp, mpp), model_mpp).downsample == expected
 
 

@@ -144,7 +144,10 @@ def test_a_region_gives_the_cells_of_the_whole_slide(seed: int) -> None:
     reader, model = label_slide(labels), LabelOracle(TileGrid(64, 16, 16))
     _, table, *_ = run(reader, model)
     x, y = rng.uniform(0, 120, 2)
-    rois = [[[x, y], [x + 70, y + 5], [x + 60, y + 55], [x - 10, y + 40]], [[3, 3], [30, 3], [30, 30], [3, 30]]]
+    rois = [
+        [[x, y], [x + 70, y + 5], [x + 60, y + 55], [x - 10, y + 40]],
+        [[3, 3], [30, 3], [30, 30], [3, 30]],
+    ]
     plan, part, *_ = run(reader, model, rois=rois)
     inside = in_rois(table["x_l0"], table["y_l0"], rois)
     assert 0 < inside.sum() < table.num_rows

@@ -17,7 +17,7 @@ GRID = TileGrid(96, 16, 16)
 SKIP, ALL = SegmentSettings(), SegmentSettings(skip_empty=False)
 
 
-def smear(seed: int, w: int = 1400, h: int = 1000, mpp: float = 0.25, cells: int = 60) -> NDArray[np.uint8]:
+def smear(seed: int, w: int = 900, h: int = 700, mpp: float = 0.25, cells: int = 30) -> NDArray[np.uint8]:
     """Cells from thrombocytes (2.4 µm) up on uneven, noisy glass; most of it is empty."""
     rng = np.random.default_rng(seed)
     shade = np.linspace(-2.5, 2.5, w)[None, :, None]
@@ -25,14 +25,14 @@ def smear(seed: int, w: int = 1400, h: int = 1000, mpp: float = 0.25, cells: int
     rgb = np.clip(rgb, 0, 254).astype(np.uint8)
     middle = rng.uniform((0.2 * w, 0.2 * h), (0.6 * w, 0.6 * h))
     for n in range(cells):
-        x, y = rng.normal(middle, 90) if n else (40, 40)  # one alone, far from the rest
+        x, y = rng.normal(middle, 60) if n else (40, 40)  # one alone, far from the rest
         radius = rng.choice([1.2, 3.5, 6.5]) / mpp
         tint = [(205, 110, 130), (214, 118, 120), (110, 70, 150)][n % 3]
         cv2.circle(rgb, (int(x), int(y)), int(round(radius)), tint, -1, cv2.LINE_AA)
     return rgb
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_empty_blocks_are_left_out_and_no_cell_with_them(seed: int) -> None:
     reader = PictureReader(smear(seed), Mpp(0.25, 0.25))
     model = ThresholdOracle(GRID, 0.25)

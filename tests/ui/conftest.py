@@ -65,7 +65,8 @@ def cells(n: dict[str, int], block: int = 0, seed: int = 7) -> pa.Table:
             outline = [x - 20, y - 20, x + 20, y - 20, x + 20, y + 20, x - 20, y + 20]
             box = [x - 20, y - 20, x + 20, y + 20]
             measures = [100.0, 40.0, float(np.pi / 4), 200.0, 120.0, 140.0]
-            rows.append([block * 100_000 + len(rows), block, cls, score, probs, x, y, *box, *measures, outline])
+            cell_id = block * 100_000 + len(rows)
+            rows.append([cell_id, block, cls, score, probs, x, y, *box, *measures, outline])
     columns = zip(*rows, strict=True) if rows else [[] for _ in CELL_SCHEMA]
     schema = with_run_facts(CELL_SCHEMA, CLASSES, MPP)
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, CELL_SCHEMA, strict=True)], schema=schema)

@@ -10,11 +10,13 @@ from cmlcore.ui import format as fmt
 PAGES = ("slides", "viewer", "runs", "results", "compare", "models", "about")
 
 
-def words(test) -> str:  # noqa: ANN001
+KINDS = ("title", "subheader", "markdown", "caption", "error", "warning", "info", "metric", "html", "badge")
+
+
+def words(test) -> str:
     """All text a page shows."""
-    kinds = ("title", "subheader", "markdown", "caption", "error", "warning", "info", "metric", "html", "badge")
     found = []
-    for kind in kinds:
+    for kind in KINDS:
         for element in test.get(kind):
             found.append(str(getattr(element, "value", "") or getattr(element.proto, "body", "")))
             found.append(str(getattr(element, "label", "") or ""))
@@ -107,7 +109,8 @@ def test_an_unknown_id_in_the_url_falls_back_to_what_there_is(open_page, add_sli
 
 def test_a_run_at_work_shows_progress_and_can_be_cancelled(open_page, add_slide, add_run) -> None:
     slide = add_slide()
-    run = add_run(slide, status="running", stage="segmenting", stage_fraction=0.5, blocks_total=40, blocks_done=0)
+    state = {"status": "running", "stage": "segmenting", "stage_fraction": 0.5}
+    run = add_run(slide, blocks_total=40, blocks_done=0, **state)
     test = open_page("viewer", slide=slide.id, run=run.id)
     text = words(test)
     assert "Outlining and naming cells" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 
 import pytest
 from starlette.testclient import TestClient
@@ -16,7 +17,9 @@ from .conftest import add_run
 
 
 @pytest.mark.parametrize(("kind", "stream"), [("csv", csv_stream), ("geojson", geojson_stream)])
-def test_the_download_is_the_report(client: TestClient, run: store.Run, kind: str, stream) -> None:  # noqa: ANN001
+def test_the_download_is_the_report(
+    client: TestClient, run: store.Run, kind: str, stream: Callable[..., Iterator[bytes]]
+) -> None:
     answer = client.get(f"/exports/{run.id}.{kind}")
     assert answer.status_code == 200
     expected = b"".join(stream(run_manifest(run.id), CellTable(store.run_dir(run.id))))

@@ -12,12 +12,16 @@ from cmlcore.web.guard import LOOPBACK_ONLY, SECURITY_HEADERS, is_loopback, requ
 from .conftest import application
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LOCALHOST", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LOCALHOST", "::ffff:127.0.0.1"]
+)
 def test_loopback_names(host: str) -> None:
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1.example.org", "", "localhost."])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1.example.org", "", "localhost."]
+)
 def test_other_names(host: str) -> None:
     assert not is_loopback(host)
 
@@ -58,7 +62,8 @@ def test_a_foreign_page_may_not_write(client: TestClient) -> None:
 
 
 def test_a_foreign_page_gets_no_websocket(client: TestClient) -> None:
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect(
-        "/_stcore/stream", headers={"Origin": "https://evil.example"}
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect("/_stcore/stream", headers={"Origin": "https://evil.example"}),
     ):
         pass

@@ -1,4 +1,4 @@
-"""The cell layer over HTTP: every cell once, its outline to 1/8 pixel, the same packed or plain, growing or done."""
+"""The cell layer over HTTP: every cell once, outlines exact, the same packed or plain, growing or done."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = struct.Struct("<4sHHIIffII")
 
 
 def unpack(body: bytes) -> dict[int, tuple[str, np.ndarray]]:
-    """Cells of an outline tile by id: class and level-0 outline. Written from the layout's text, not its code."""
+    """Cells of an outline tile by id: class and level-0 outline; written from the layout's text."""
     magic, version, kind, n, v, unit, _, _, _ = HEADER.unpack_from(body)
     assert (magic, version, kind) == (b"CMLO", 1, 0)
     at = HEADER.size

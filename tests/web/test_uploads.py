@@ -1,4 +1,4 @@
-"""tus uploads: cut anywhere and gone on, refused in a sentence, nothing lost on a full disk, nothing left behind."""
+"""tus uploads: cut anywhere and gone on, refused in a sentence, nothing lost, nothing left behind."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from httpx import Response
 from starlette.testclient import TestClient
 
 from cmlcore import store
@@ -27,7 +28,7 @@ def create(client: TestClient, length: int, extension: str = "czi") -> str:
     return answer.headers["location"]
 
 
-def patch(client: TestClient, url: str, offset: int, body: bytes | Iterator[bytes], **more: str):  # noqa: ANN201
+def patch(client: TestClient, url: str, offset: int, body: bytes | Iterator[bytes], **more: str) -> Response:
     headers = TUS | {"Content-Type": "application/offset+octet-stream", "Upload-Offset": str(offset)} | more
     return client.patch(url, headers=headers, content=body)
 
@@ -130,9 +131,7 @@ def test_a_short_file_of_another_kind_is_refused_too(client: TestClient) -> None
     assert leftovers() == []
 
 
-def test_a_full_disk_loses_nothing(
-    client: TestClient, czi: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_loses_nothing(client: TestClient, czi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = czi.read_bytes()
     half = len(body) // 2
     url = create(client, len(body))
@@ -172,9 +171,7 @@ def test_the_kernels_own_full_disk_is_told_apart(client: TestClient, czi: Path) 
     assert patch(client, url, 0, body).status_code == 204
 
 
-def test_no_room_is_said_before_the_first_byte(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_room_is_said_before_the_first_byte(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(settings().home)._replace(free=upload_files.SPARE_BYTES + 999)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     answer = client.post("/uploads", headers=TUS | {"Upload-Length": "1000"})

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from drawn_smear import CELLS, boxes_of, smear
+
+from cmlcore.training.pseudo_masks import masks_from_boxes
+from cmlcore.training.sets import instances_in_mask, records
+
+
+def ious(owner, label):
+    n = int(label.max())
+    return [
+        ((owner == i) & (label == i)).sum() / ((owner == i) | (label == i)).sum() for i in range(1, n + 1)
+    ]
+
+
+def test_drawn_cells_are_outlined_within_their_boxes():
+    rgb, label = smear(363, 360, CELLS)
+    found = masks_from_boxes(rgb, boxes_of(label))
+    assert min(ious(found.owner, label)) > 0.88
+    assert np.median(ious(found.owner, label)) > 0.93
+    assert not found.stray.any()
+
+
+def test_a_cell_cut_by_the_edge_keeps_its_pale_centre():
+    rgb, label = smear(200, 200, [(2, 100, 38, 0), (120, 100, 38, 0)])
+    found = masks_from_boxes(rgb, boxes_of(label))
+    assert found.owner[100, 1] == 1
+    assert min(ious(found.owner, label)) > 0.88
+
+
+def test_an_unboxed_cell_at_the_edge_is_stray_and_one_inside_is_not():
+    rgb, label = smear(300, 300, [(60, 60, 38, 0), (298, 200, 38, 0), (150, 200, 38, 0)])
+    found = masks_from_boxes(rgb, boxes_of(label)[:1])
+    assert found.stray[200, 290]
+    assert not found.stray[label == 1].any()
+    assert not found.stray[200, 150]
+
+
+def test_without_contrast_the_ellipse_stands_in():
+    found = masks_from_boxes(np.full((100, 100, 3), 230, np.uint8), np.array([[20, 20, 60, 80]], np.float32))
+    assert not found.sound[0]
+    assert (found.owner == 1).sum() == pytest.approx(np.pi * 20 * 30, rel=0.03)
+
+
+@pytest.mark.realdata
+def test_outlines_of_real_erythrocytes_against_their_true_masks(real_data):
+    record = records(real_data, "val", ("bbbc041seg",))[0]
+    rgb = cv2.imread(str(record.image))[..., ::-1].copy()
+    label, _, _ = instances_in_mask(record)
+    found = masks_from_boxes(rgb, boxes_of(label))
+    assert np.median(ious(found.owner, label)) > 0.85
