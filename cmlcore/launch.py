@@ -34,27 +34,23 @@ def start_server(host: str | None = None, port: int | None = None) -> None:
     os.execv(sys.executable, [sys.executable, str(APP)])  # noqa: S606
 
 
-def register_demo(progress: Callable[[float], None] | None = None) -> str:
-    """Draw the demo slide where it is missing and take it in, once.
-
-    Returns:
-        The slide's id.
+def register_demo(progress: Callable[[float], None] | None = None) -> None:
+    """Draw the demo slide and take it in, once for each ``CML_HOME``: who deletes it is rid of it.
 
     Raises:
         StorageError: the slide cannot be written.
 
     """
+    done = settings().home / "demo" / "registered"
+    if done.is_file():  # before any heavy import: this stands between a user and the first page
+        return
     from cmlcore import store
-    from cmlcore.demo import demo_path
-
-    store.ensure_schema()
-    path = demo_path().resolve()
-    known = next((s.id for s in store.list_slides() if Path(s.path) == path), None)
-    if known is not None and path.is_file():
-        return known
-    from cmlcore.demo import draw_demo
+    from cmlcore.demo import demo_path, draw_demo
     from cmlcore.jobs import intake_slide
 
+    store.ensure_schema()
+    path = demo_path()
     if not path.is_file():
         draw_demo(path, progress=progress)
-    return known or intake_slide(path, in_place=True, name=DEMO_NAME)
+    intake_slide(path, in_place=True, name=DEMO_NAME)
+    done.touch()

@@ -71,7 +71,7 @@ def describe(device: torch.device) -> str:
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bf16 in hardware (AVX512-BF16 or AMX); elsewhere bf16 is slower than fp32."""
+    """Whether the processor multiplies bf16 in hardware (AVX512-BF16, AMX); elsewhere fp32 is faster."""
     capability = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if capability:
         return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))

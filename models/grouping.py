@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.base import Instances
 from models.outlines import simplified
 
+Floats = NDArray[np.float32]
 FINER = 4  # outlines are drawn on a grid this many times finer than the maps
 
 
@@ -22,7 +23,7 @@ class GroupingSettings:
     """How maps become cells.
 
     Attributes:
-        stride: tile pixels per map point; point (i, j) stands for the centre of tile pixel (stride·i, stride·j).
+        stride: tile pixels per map point; point (i, j) is the centre of tile pixel (stride·i, stride·j).
         unit: tile pixels per unit of the offset maps.
         presence: a point belongs to a cell where some class is at least this likely.
         peak: a local maximum of the smoothed centre map counts as a cell from this height.
@@ -41,7 +42,7 @@ class GroupingSettings:
     min_area: float = 30.0
 
 
-def group(maps: NDArray[np.float32], settings: GroupingSettings, min_score: float = 0.0) -> Instances:
+def group(maps: Floats, settings: GroupingSettings, min_score: float = 0.0) -> Instances:
     """Cells of one tile.
 
     Args:
@@ -67,7 +68,7 @@ def group(maps: NDArray[np.float32], settings: GroupingSettings, min_score: floa
     )
 
 
-def find_peaks(centre: NDArray[np.float32], height: float) -> NDArray[np.float32]:
+def find_peaks(centre: Floats, height: float) -> Floats:
     """Local maxima of the centre map over 3 × 3 points, smoothed first; touching maxima count once.
 
     Returns:
@@ -82,9 +83,9 @@ def find_peaks(centre: NDArray[np.float32], height: float) -> NDArray[np.float32
 
 
 def assign(
-    cover: NDArray[np.float32],
-    offset: NDArray[np.float32],
-    peaks: NDArray[np.float32],
+    cover: Floats,
+    offset: Floats,
+    peaks: Floats,
     settings: GroupingSettings,
 ) -> NDArray[np.int32]:
     """Send every point to the peak nearest to where its offset ends.
@@ -115,7 +116,7 @@ def assign(
     return owner
 
 
-def _nearest_peak(peaks: NDArray[np.float32], h: int, w: int) -> NDArray[np.int64]:
+def _nearest_peak(peaks: Floats, h: int, w: int) -> NDArray[np.int64]:
     """Index of the nearest peak for every map point, int64 ``(h, w)``."""
     empty = np.ones((h, w), np.uint8)
     cells = np.rint(peaks).astype(np.int64)
@@ -123,11 +124,12 @@ def _nearest_peak(peaks: NDArray[np.float32], h: int, w: int) -> NDArray[np.int6
     _, zone = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     of_zone = np.zeros(int(zone.max()) + 1, np.int64)
     of_zone[zone[cells[:, 1], cells[:, 0]]] = np.arange(len(peaks))
-    return of_zone[zone]
+    nearest: NDArray[np.int64] = of_zone[zone]
+    return nearest
 
 
 def _score(
-    presence: NDArray[np.float32],
+    presence: Floats,
     owner: NDArray[np.int32],
     n: int,
     settings: GroupingSettings,
@@ -161,12 +163,12 @@ def _boxes(owner: NDArray[np.int32], keep: NDArray[np.bool_]) -> list[tuple[int,
 
 
 def _outline(
-    cover: NDArray[np.float32],
+    cover: Floats,
     owner: NDArray[np.int32],
     cell: int,
     box: tuple[int, int, int, int],
     stride: int,
-) -> NDArray[np.float32] | None:
+) -> Floats | None:
     """The half line of the cell's own probability, in tile pixels; None where nothing is left of it."""
     h, w = owner.shape
     x0, y0, x1, y1 = box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1

@@ -32,7 +32,8 @@ class Type2:
         self.device = describe(device)
         self.grouping = GroupingSettings(stride=STRIDE, unit=OFFSET_UNIT, **card.extra.get("grouping", {}))
         self._device = device
-        self._net = net.to(device, memory_format=torch.channels_last).eval()
+        self._net = net.to(device).eval()
+        self._net.to(memory_format=torch.channels_last)
 
     def predict(self, batch: NDArray[np.uint8], min_score: float = 0.0) -> list[Instances]:
         """Find cells in tiles; see ``models.base.CellModel.predict``.
@@ -81,6 +82,7 @@ def load(card: ModelCard, device: str = "auto", threads: int = 0) -> Type2:
         ) from e
     except (KeyError, TypeError, RuntimeError) as e:
         raise ModelError(
-            f"The weights of “{card.key}” do not fit the network its card describes; use the card they came with."
+            f"The weights of “{card.key}” do not fit the network its card describes; "
+            "use the card they came with."
         ) from e
     return Type2(card, net, chosen)

@@ -1,9 +1,9 @@
-"""The network of type 2: a plain Vision Transformer on fixed windows and a convolutional decoder over all of them.
+"""The network of type 2: a plain Vision Transformer on fixed windows, a convolutional decoder over all.
 
 The transformer sees one window of the tile at a time, so its cost grows with the area, not with its square,
 and a window's tokens depend on that window alone. The decoder runs over the stitched token map and the image
 itself, bridges the windows, and has a limited reach: a pixel farther than ``REACH`` from the tile's edge gets
-the same answer in any tile whose windows lie alike. BatchNorm, folded into constants once trained, keeps this;
+the same answer in any tile whose windows lie alike. BatchNorm, constant once trained, keeps this;
 a norm over the tile would not.
 """
 
@@ -16,7 +16,8 @@ from typing import Any
 import timm
 import torch
 from safetensors.torch import load_file
-from timm.layers import resample_abs_pos_embed, resample_patch_embed
+from timm.layers.patch_embed import resample_patch_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 STRIDE = 2  # of the maps that come out; map point (i, j) stands for the centre of tile pixel (2 i, 2 j)
@@ -65,10 +66,11 @@ class WindowedVit(nn.Module):
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
         self.config = config
-        self.vit = timm.create_model(
+        self.vit: Any = timm.create_model(
             config.backbone, pretrained=False, num_classes=0, img_size=config.window, patch_size=config.patch
         )
-        self.decoder = Decoder(len(config.taps) * self.vit.embed_dim, config.width, config.classes + 3)
+        width = int(self.vit.embed_dim)  # type: ignore[arg-type]
+        self.decoder = Decoder(len(config.taps) * width, config.width, config.classes + 3)
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1) * 255, persistent=False)
 
@@ -148,10 +150,9 @@ class Decoder(nn.Module):
         self.up2 = nn.ConvTranspose2d(w4, w2, 2, 2)
         self.body2 = nn.Sequential(_ConvNorm(w2 + 24, w2), _ConvNorm(w2, 2 * w2))
         self.head = nn.Conv2d(2 * w2, cout, 1)
-        with torch.no_grad():  # most pixels hold no centre and most classes are rare: start from there
-            assert self.head.bias is not None
-            self.head.bias.zero_()
-            self.head.bias[:-2] = -3.0
+        bias = torch.full((cout,), -3.0)  # most pixels hold no centre and most classes are rare
+        bias[-2:] = 0.0
+        self.head.bias = nn.Parameter(bias)
 
     def forward(self, image: Tensor, tokens: Tensor) -> Tensor:
         """Maps ``(B, cout, H / 2, W / 2)`` from the image ``(B, 3, H, W)`` and its tokens."""

@@ -7,6 +7,7 @@ import streamlit as st
 from cmlcore import store
 from cmlcore.ui import data, results, selection, widgets
 
+selection.complete()
 runs_of = {}
 for row in store.list_runs():
     if row.blocks_done and row.status not in store.ACTIVE:
@@ -23,7 +24,11 @@ if not slides:
 
 with st.container(horizontal=True, vertical_alignment="center", gap="small", key="toolbar"):
     slide_id = selection.select(
-        selection.SLIDE, "Slide", list(slides), lambda k: slides[k].name, icon=":material/photo_library:"
+        selection.SLIDE,
+        "Slide",
+        list(slides),
+        lambda k: slides[k].name,
+        icon=":material/photo_library:",
     )
     runs = runs_of[slide_id]
     run_id = selection.select(

@@ -8,6 +8,7 @@ from cmlcore import store
 from cmlcore.ui import data, selection, widgets
 from cmlcore.ui.workspace import workspace
 
+selection.complete()
 slides = {s.id: s for s in store.list_slides("ready", "converting") if s.info}
 if not slides:
     with widgets.empty_state("biotech", "Nothing to look at yet", "Add a slide first; it opens here."):
@@ -16,7 +17,11 @@ if not slides:
 
 with st.container(horizontal=True, vertical_alignment="center", gap="small", key="toolbar"):
     slide_id = selection.select(
-        selection.SLIDE, "Slide", list(slides), lambda k: slides[k].name, icon=":material/photo_library:"
+        selection.SLIDE,
+        "Slide",
+        list(slides),
+        lambda k: slides[k].name,
+        icon=":material/photo_library:",
     )
     slide = slides[slide_id]
     scene = 0

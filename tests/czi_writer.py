@@ -29,13 +29,14 @@ PRIVATE_WORDS = (
 def drawn(h: int, w: int, seed: int = 0) -> NDArray[np.uint8]:
     """A smear-like picture: bright ground, round cells, grain, and a pure red square at (8..24, 8..24)."""
     rng = np.random.default_rng(seed)
-    yy, xx = np.mgrid[:h, :w]
     picture = np.empty((h, w, 3), np.float32)
     picture[:] = (236, 228, 232)
     for _ in range(max(4, h * w // 1500)):
         cy, cx, r = rng.integers(h), rng.integers(w), rng.integers(5, 14)
-        disc = (yy - cy) ** 2 + (xx - cx) ** 2 < r * r
-        picture[disc] = rng.integers((150, 80, 90), (215, 150, 160))
+        y0, x0 = max(0, cy - r), max(0, cx - r)
+        part = picture[y0 : cy + r, x0 : cx + r]
+        yy, xx = np.ogrid[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]]
+        part[(yy - cy) ** 2 + (xx - cx) ** 2 < r * r] = rng.integers((150, 80, 90), (215, 150, 160))
     picture += rng.normal(0, 4, (h, w, 3))
     out = np.clip(picture, 0, 255).astype(np.uint8)
     out[8:24, 8:24] = RED

@@ -264,12 +264,17 @@ def test_serve_demo_adds_the_drawn_slide_once(cml_home: Path, monkeypatch: pytes
 
     small = demo.demo_scenes(512)
     monkeypatch.setattr(demo, "demo_scenes", lambda *_: small)
-    first = launch.register_demo()
-    drawn_at = demo.demo_path().stat().st_mtime_ns
-    assert launch.register_demo() == first
-    assert demo.demo_path().stat().st_mtime_ns == drawn_at
-    assert [s.id for s in store.list_slides()] == [first]
+    launch.register_demo()
     assert demo.demo_path().is_relative_to(cml_home)
+    (slide,) = store.list_slides()
+    assert Path(slide.path) == demo.demo_path().resolve()
+    drawn_at = demo.demo_path().stat().st_mtime_ns
+    launch.register_demo()
+    assert [s.id for s in store.list_slides()] == [slide.id]
+    assert demo.demo_path().stat().st_mtime_ns == drawn_at
+    store.delete_slide(slide.id)
+    launch.register_demo()
+    assert store.list_slides() == []
 
 
 def test_demo_draws_slide_and_truth(shell: Shell, tmp_path: Path) -> None:

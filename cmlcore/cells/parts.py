@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -144,7 +145,9 @@ class _whole_file:  # noqa: N801  (reads as a function)
     """Gives ``path.part`` to write, and puts it in place when the block ends well."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.part = path, path.with_name(path.name + ".part")
+        self.path = path
+        # A name of its own: a worker given up for dead may still be writing the same block.
+        self.part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
     def __enter__(self) -> Path:
         try:

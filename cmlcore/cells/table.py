@@ -192,9 +192,13 @@ class CellTable:
         return {cls: np.array(rows, dtype=np.int64).reshape(-1, 3) for cls, rows in out.items()}
 
     def grid_tiles(self, step_l0: int) -> list[tuple[int, int, int, float]]:
-        """Squares that hold centroids: column, row, cells, and how far one reaches along x or y at most."""
+        """Squares that hold centroids: column, row, cells, and how far one reaches along x or y at most.
+
+        A centroid that leans over the scene's left or upper edge counts for the first square.
+        """
         sql = (
-            "SELECT floor(x_l0::DOUBLE / ?)::BIGINT AS gx, floor(y_l0::DOUBLE / ?)::BIGINT AS gy, count(*), "
+            "SELECT greatest(floor(x_l0::DOUBLE / ?)::BIGINT, 0) AS gx, "
+            "greatest(floor(y_l0::DOUBLE / ?)::BIGINT, 0) AS gy, count(*), "
             "max(greatest(x_l0 - x0_l0, x1_l0 - x_l0, y_l0 - y0_l0, y1_l0 - y_l0))::DOUBLE "
             "FROM cells {where} GROUP BY gx, gy ORDER BY gy, gx"
         )

@@ -21,6 +21,7 @@ _MEMORY_SHARE = 0.85  # of the machine, over all workers; the rest is the server
 _RETRIES = 2  # how often a batch may take a worker down before it is given up
 _OVER_S = 2.0  # a worker elsewhere that is asked to end is killed after this
 _CLOSE_S = 10.0
+CONNECT_S = 10.0
 
 
 class Future(Protocol):
@@ -53,6 +54,7 @@ class Engine:
         """
         dask: Any = import_module("dask")  # here and not above: the first page must not wait for it
         distributed: Any = import_module("distributed")
+        logging.getLogger("distributed").setLevel(logging.ERROR)
         memory: int = import_module("distributed.system").MEMORY_LIMIT  # heeds the limits of a container
 
         wanted = settings()
@@ -64,7 +66,7 @@ class Engine:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",  # no passwords on these ports: nobody else may reach them
-                dashboard_address=None,
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 local_directory=str(wanted.home / "dask"),
                 memory_limit=int(memory * _MEMORY_SHARE / wanted.workers),
                 silence_logs=logging.ERROR,
@@ -73,7 +75,7 @@ class Engine:
         self._numbers = count()
         try:
             self._client: Any = distributed.Client(
-                self._cluster or wanted.dask, timeout=10, set_as_default=False
+                self._cluster or wanted.dask, timeout=CONNECT_S, set_as_default=False
             )
         except (OSError, TimeoutError) as e:
             raise RunError(
@@ -160,6 +162,9 @@ def _dask_config() -> dict[str, Any]:
     return {
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads),
         "distributed.scheduler.allowed-failures": _RETRIES,
+        "distributed.scheduler.http.routes": [],  # Dask opens these ports in any case; they shall say nothing
+        "distributed.worker.http.routes": [],
+        "distributed.nanny.http.routes": [],
         "distributed.worker.memory.target": False,  # batches are small; nothing is worth spilling to disk
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,

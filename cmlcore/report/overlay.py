@@ -1,7 +1,8 @@
 """The cell layer for the browser: outlines as packed binary, one answer a grid tile.
 
 A grid tile ``(gx, gy)`` is a square of ``GRID`` level-0 pixels and holds the cells whose centroid lies in
-it, outlines whole. A cell may reach out of its tile by the tile's ``radius`` at most; to draw a viewport,
+it, outlines whole (a centroid that leans over the scene's left or upper edge counts for the first tile).
+A cell may reach out of its tile by the tile's ``radius`` at most; to draw a viewport,
 ask for every tile that meets it once grown by that radius.
 
 ``overlay_index`` gives a JSON-able dict::
@@ -41,10 +42,12 @@ A vertex in level-0 pixels is ``centre + unit * (dx, dy)``; it equals the table'
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from cmlcore import RESEARCH_USE
@@ -74,7 +77,8 @@ def overlay_index(table: CellTable) -> dict[str, Any]:
 
 def overlay_tile(table: CellTable, gx: int, gy: int) -> bytes:
     """Outlines of the cells whose centroid lies in grid tile ``(gx, gy)``; empty tiles give n = 0."""
-    box = (gx * GRID, gy * GRID, (gx + 1) * GRID, (gy + 1) * GRID)
+    x0, y0 = (g * GRID if g else -math.inf for g in (gx, gy))
+    box = (x0, y0, (gx + 1) * GRID, (gy + 1) * GRID)
     cells = table.arrow(("cell_id", "cls", "score", "x_l0", "y_l0", "outline_l0"), box=box)
     n = cells.num_rows
     lists = cells["outline_l0"].combine_chunks()
@@ -107,17 +111,14 @@ def overlay_tile(table: CellTable, gx: int, gy: int) -> bytes:
 
 def overlay_centres(table: CellTable) -> bytes:
     """Centre, score and class of every cell, 10 bytes a cell."""
-    cells = table.arrow(("cls", "score", "x_l0", "y_l0"))
-    n = cells.num_rows
-    centres = np.stack([np.asarray(cells["x_l0"]), np.asarray(cells["y_l0"])], axis=1)
-    return b"".join(
-        (
-            _HEADER.pack(b"CMLO", VERSION, _CENTRES, n, 0, OUTLINE_STEP, 0.0, 0, 0),
-            centres.astype("<f4").tobytes(),
-            _score_bytes(np.asarray(cells["score"])),
-            table.class_index(cells["cls"]).astype("u1").tobytes(),
-        )
-    )
+    centres, scores, classes = [], [], []
+    for batch in table.batches(("cls", "score", "x_l0", "y_l0")):
+        centres.append(np.stack([np.asarray(batch["x_l0"]), np.asarray(batch["y_l0"])], axis=1).tobytes())
+        scores.append(_score_bytes(np.asarray(batch["score"])))
+        classes.append(table.class_index(pa.chunked_array([batch["cls"]])).astype("u1").tobytes())
+    n = sum(map(len, scores))
+    head = _HEADER.pack(b"CMLO", VERSION, _CENTRES, n, 0, OUTLINE_STEP, 0.0, 0, 0)
+    return b"".join((head, *centres, *scores, *classes))
 
 
 def _score_bytes(score: NDArray[np.float32]) -> bytes:

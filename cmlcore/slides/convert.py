@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -110,15 +111,14 @@ class _Pyramid:
     def _blocks(self, pool: ThreadPoolExecutor) -> Iterator[NDArray[np.uint8]]:
         """Pixels of the blocks in the order the tree asks for them, read ahead."""
         order = list(self._order(len(self.sizes) - 1, 0, 0))
-        ahead: deque[Future[NDArray[np.uint8]]] = deque()
+        coming = iter(order)
+        ahead = deque(pool.submit(self._read, region) for region in islice(coming, READ_AHEAD))
         try:
-            for k, region in enumerate(order):
-                ahead.append(pool.submit(self._read, region))
-                if k >= READ_AHEAD:
-                    yield ahead.popleft().result()
-                    self.progress((k + 1 - READ_AHEAD) / len(order))
-            while ahead:
-                yield ahead.popleft().result()
+            for done in range(1, len(order) + 1):
+                pixels = ahead.popleft().result()
+                ahead.extend(pool.submit(self._read, region) for region in islice(coming, 1))
+                yield pixels
+                self.progress(done / len(order))
         finally:
             for future in ahead:
                 future.cancel()

@@ -1,4 +1,4 @@
-"""``cmlscope train --model type2 --data FOLDER --out DIR``: train, resume, and keep the weights."""
+"""``cmlscope train --model type2 --data FOLDER --out DIR``: train, or go on training."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     if args.model == "type1":
         from cmlcore.training.type1 import Type1Recipe
 
-        return Type1Recipe(backbone=args.backbone, lr=args.lr)  # type: ignore[no-any-return]
+        return Type1Recipe(backbone=args.backbone, lr=args.lr)
     from cmlcore.training.type2 import Type2Recipe
     from models.windowed_vit import VitConfig
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 def vary_look(rgb: NDArray[np.uint8], rng: np.random.Generator, strength: float = 1.0) -> NDArray[np.uint8]:
     """A copy of ``rgb`` uint8 ``(H, W, 3)`` as another microscope, stain or camera might have given it."""
-    out = _vary_colour(rgb, rng, strength)
+    out: Any = _vary_colour(rgb, rng, strength)
     if rng.random() < 0.35 * strength:
         out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.4, 1.4)))
     elif rng.random() < 0.3 * strength:

@@ -1,4 +1,4 @@
-"""From a training's weights to what ships: a half-precision safetensors file and the card that describes it."""
+"""From a training's weights to what ships: a half-precision file and the card that describes it."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""The training loop of both types: a budget of minutes or steps, averaged weights, checkpoints to go on from."""
+"""The training loop of both types: a budget, averaged weights, checkpoints to go on from."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from cmlcore.training.tiles import collate
@@ -62,7 +62,7 @@ class Budget:
     steps: int = 1_000_000_000
     batch: int = 2
     warmup: float = 0.02
-    ema: float = 0.998
+    ema: float = 0.99
     clip: float = 5.0
     save_s: float = 180.0
     workers: int = 1
@@ -89,6 +89,21 @@ def rate(progress: float, warmup: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
 
 
+def averaging(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Running average of weights that forgets its start: the decay rises with the steps taken."""
+
+    def average(averaged: list[Tensor], current: list[Tensor], taken: Tensor) -> None:
+        n = int(taken)
+        share = 1 - min(decay, (1 + n) / (10 + n))
+        for old, new in zip(averaged, current, strict=True):
+            if old.is_floating_point():
+                old.lerp_(new.to(old.dtype), share)
+            else:
+                old.copy_(new)
+
+    return average
+
+
 class Loop:
     """One training that can be left and taken up again; ``out`` holds all its state.
 
@@ -99,10 +114,11 @@ class Loop:
     def __init__(self, recipe: Recipe, budget: Budget, out: Path, device: torch.device) -> None:
         self.recipe, self.budget, self.out, self.device = recipe, budget, out, device
         out.mkdir(parents=True, exist_ok=True)
-        self.net = recipe.net.to(device=device, memory_format=torch.channels_last)
+        self.net = recipe.net.to(device)
+        self.net.to(memory_format=torch.channels_last)
         self.opt = torch.optim.AdamW(recipe.groups(), fused=device.type == "cuda")
         self.peak = [g["lr"] for g in self.opt.param_groups]
-        self.ema = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(budget.ema), use_buffers=False)
+        self.ema = AveragedModel(self.net, multi_avg_fn=averaging(budget.ema), use_buffers=True)
         self.step, self.spent = 0, 0.0
         if (out / "checkpoint.pt").is_file():
             self._restore(torch.load(out / "checkpoint.pt", map_location=device, weights_only=True))
@@ -127,8 +143,8 @@ class Loop:
             part.replace(self.out / name)
 
     def weights(self) -> dict[str, Tensor]:
-        """The averaged weights, with the running statistics of the norms as they stand."""
-        return {**self.net.state_dict(), **dict(self.ema.module.named_parameters())}
+        """The averaged weights and running statistics."""
+        return dict(self.ema.module.state_dict())
 
     def progress(self) -> float:
         """Share of the budget spent, 0 to 1."""
@@ -137,7 +153,8 @@ class Loop:
     def run(self, tiles: Dataset[dict[str, Any]]) -> dict[str, Tensor]:
         """Train until the budget is spent or the tiles run out; returns the averaged weights."""
         self.net.train()
-        last_save, sums, before = time.monotonic(), {}, time.monotonic()
+        last_save = before = time.monotonic()
+        sums: dict[str, float] = {}
         for samples in self._batches(tiles):
             parts = self._step(samples)
             self.step += 1

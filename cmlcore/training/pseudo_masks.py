@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float32]
+
 GROUND_SIGMA = 1.5  # blur of the ground estimate, in units of the median box side
 ELLIPSE_LIMIT = 1.2  # a cell may bulge beyond its box's ellipse by this factor of the radius
 OPEN_FRACTION = 0.12  # opening radius as a fraction of the shorter box side
@@ -37,7 +39,7 @@ class PseudoMasks:
     stray: NDArray[np.bool_]
 
 
-def masks_from_boxes(rgb: NDArray[np.uint8], boxes: NDArray[np.float32]) -> PseudoMasks:
+def masks_from_boxes(rgb: NDArray[np.uint8], boxes: Floats) -> PseudoMasks:
     """Outline the cell in each box.
 
     Args:
@@ -71,7 +73,7 @@ def masks_from_boxes(rgb: NDArray[np.uint8], boxes: NDArray[np.float32]) -> Pseu
     return PseudoMasks(owner, sound, _stray(distance, boxes, level))
 
 
-def ground_distance(rgb: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+def ground_distance(rgb: NDArray[np.uint8], boxes: Floats) -> Floats:
     """Lab distance, float32 ``(H, W)``, of every pixel from the colour of the ground around it."""
     h, w = rgb.shape[:2]
     lab = cv2.cvtColor(cv2.GaussianBlur(rgb, (0, 0), 1.0), cv2.COLOR_RGB2LAB).astype(np.float32)
@@ -93,19 +95,20 @@ def ground_distance(rgb: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArr
     weight = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)[..., None]
     value = cv2.GaussianBlur(value, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     ground = cv2.resize((value + prior * centre) / (weight + prior), (w, h), interpolation=cv2.INTER_LINEAR)
-    return np.sqrt(((lab - ground) ** 2).sum(axis=2)).astype(np.float32)
+    away: Floats = np.sqrt(((lab - ground) ** 2).sum(axis=2)).astype(np.float32)
+    return away
 
 
-def _area(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+def _area(boxes: Floats) -> Floats:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def _window(box: NDArray[np.float32], h: int, w: int) -> tuple[slice, slice]:
+def _window(box: Floats, h: int, w: int) -> tuple[slice, slice]:
     x0, y0 = max(0, int(box[0]) - 1), max(0, int(box[1]) - 1)
     return slice(y0, min(h, int(np.ceil(box[3])) + 1)), slice(x0, min(w, int(np.ceil(box[2])) + 1))
 
 
-def _ellipse(box: NDArray[np.float32], h: int, w: int) -> tuple[float, float, float, float]:
+def _ellipse(box: Floats, h: int, w: int) -> tuple[float, float, float, float]:
     """Centre and radii of the whole cell; a box cut by the image's edge is continued until it is round."""
     x0, y0, x1, y1 = (float(v) for v in box)
     bw, bh = x1 - x0, y1 - y0
@@ -121,23 +124,23 @@ def _ellipse(box: NDArray[np.float32], h: int, w: int) -> tuple[float, float, fl
     return (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, 1.0) / 2, max(y1 - y0, 1.0) / 2
 
 
-def _radius2(box: NDArray[np.float32], ys: slice, xs: slice, h: int, w: int) -> NDArray[np.float32]:
+def _radius2(box: Floats, ys: slice, xs: slice, h: int, w: int) -> Floats:
     cx, cy, rx, ry = _ellipse(box, h, w)
     dx = (np.arange(xs.start, xs.stop, dtype=np.float32) + 0.5 - cx) / rx
     dy = (np.arange(ys.start, ys.stop, dtype=np.float32) + 0.5 - cy) / ry
-    return (dx**2)[None, :] + (dy**2)[:, None]
+    return np.asarray((dx**2)[None, :] + (dy**2)[:, None], np.float32)
 
 
-def _typical_contrast(distance: NDArray[np.float32], boxes: NDArray[np.float32]) -> float:
+def _typical_contrast(distance: Floats, boxes: Floats) -> float:
     """Median over the boxes of the upper quartile of distance within: how far cells stand out here."""
     tops = [float(np.percentile(distance[_window(b, *distance.shape)], 75)) for b in boxes]
     return float(np.median(tops)) if tops else 30.0
 
 
-def _threshold(values: NDArray[np.float32], level: float) -> float:
+def _threshold(values: Floats, level: float) -> float:
     """Otsu's threshold, held between a fifth and a half of the cell's own contrast.
 
-    A leukocyte's nucleus stands out far more than its cytoplasm: contrast beyond ``level`` counts for nothing.
+    A leukocyte's nucleus stands out far more than its cytoplasm: contrast beyond ``level`` is cut off.
     """
     top = float(np.clip(np.percentile(values, 85), max(0.3 * level, 4.0), 0.9 * level + 4.0))
     scaled = np.clip(values * (255 / (top * 1.5)), 0, 255).astype(np.uint8).reshape(-1, 1)
@@ -145,9 +148,7 @@ def _threshold(values: NDArray[np.float32], level: float) -> float:
     return float(np.clip(otsu * (top * 1.5) / 255, 0.2 * top, 0.5 * top))
 
 
-def _outline(
-    distance: NDArray[np.float32], mine: NDArray[np.bool_], box: NDArray[np.float32], level: float
-) -> NDArray[np.bool_]:
+def _outline(distance: Floats, mine: NDArray[np.bool_], box: Floats, level: float) -> NDArray[np.bool_]:
     if not mine.any():
         return mine
     mask = ((distance > _threshold(distance, level)) & mine).astype(np.uint8)
@@ -155,8 +156,9 @@ def _outline(
     radius = int(OPEN_FRACTION * min(box[2] - box[0], box[3] - box[1]))
     if radius >= 1:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        mask = cv2.copyMakeBorder(mask, radius, radius, radius, radius, cv2.BORDER_REPLICATE)
-        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel)[radius:-radius, radius:-radius]
+        framed = cv2.copyMakeBorder(mask, radius, radius, radius, radius, cv2.BORDER_REPLICATE)
+        opened = cv2.morphologyEx(framed, cv2.MORPH_OPEN, kernel)
+        mask = opened[radius:-radius, radius:-radius].astype(np.uint8)
     n, comp, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask), connectivity=4)
     if n < 2:
         return np.zeros_like(mine)
@@ -182,10 +184,10 @@ def _hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _is_sound(
     mask: NDArray[np.bool_],
     mine: NDArray[np.bool_],
-    box: NDArray[np.float32],
+    box: Floats,
     ys: slice,
     xs: slice,
-    depth: NDArray[np.float32],
+    depth: Floats,
 ) -> bool:
     if not mask.any():
         return False
@@ -197,7 +199,7 @@ def _is_sound(
     return _iou(_bounds(mask, ys, xs), limit if _iou(limit, box) < MIN_BOX_IOU else box) >= MIN_BOX_IOU
 
 
-def _bounds(mask: NDArray[np.bool_], ys: slice, xs: slice) -> NDArray[np.float32]:
+def _bounds(mask: NDArray[np.bool_], ys: slice, xs: slice) -> Floats:
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return np.zeros(4, np.float32)
@@ -205,13 +207,13 @@ def _bounds(mask: NDArray[np.bool_], ys: slice, xs: slice) -> NDArray[np.float32
     return np.array([x0, y0, x1, y1], np.float32)
 
 
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def _iou(a: Floats, b: Floats) -> float:
     inter = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
     union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inter
     return float(inter / union) if union > 0 else 0.0
 
 
-def _stray(distance: NDArray[np.float32], boxes: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
+def _stray(distance: Floats, boxes: Floats, level: float) -> NDArray[np.bool_]:
     h, w = distance.shape
     dark = (distance > 0.45 * level).astype(np.uint8)
     for b in boxes:

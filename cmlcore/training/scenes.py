@@ -1,4 +1,4 @@
-"""Labelled images made ready for training: at one scale, every cell with its pixels, kept in a cache folder."""
+"""Labelled images made ready for training: at one scale, every cell with its pixels, kept in a cache."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def make_scene(record: Record) -> Scene:
     bgr = cv2.imread(str(record.image), cv2.IMREAD_COLOR)
     if bgr is None:
         raise InputError(f"The image {record.image} cannot be read; restore the file.")
-    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
     if record.mask is None:
         found = masks_from_boxes(rgb, record.boxes)
         owner, labels, has_mask, ignore = found.owner, record.labels, found.sound, found.stray
@@ -92,8 +92,8 @@ def make_scene(record: Record) -> Scene:
     size = (max(1, round(w * factor)), max(1, round(h * factor)))
     scale = np.array([size[0] / w, size[1] / h] * 2, np.float32)
     return Scene(
-        cv2.resize(rgb, size, interpolation=cv2.INTER_AREA),
-        cv2.resize(owner, size, interpolation=cv2.INTER_NEAREST),
+        np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8),
+        np.asarray(cv2.resize(owner, size, interpolation=cv2.INTER_NEAREST), np.uint16),
         boxes * scale,
         labels,
         has_mask,

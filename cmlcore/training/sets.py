@@ -1,4 +1,4 @@
-"""The labelled image sets: where their files lie, what their labels cover, and at which scale they were taken.
+"""The labelled image sets: where their files lie, what their labels cover, at which scale they were taken.
 
 None of the sets states its pixel size. ``MPP`` holds estimates: 7.5 µm (the erythrocyte's mean diameter)
 divided by the median of ``sqrt(w * h)`` over the erythrocyte boxes, or of the equivalent diameter over the
@@ -100,6 +100,12 @@ def _no_boxes() -> NDArray[np.float32]:
     return np.zeros((0, 4), np.float32)
 
 
+def _masked(
+    image: Path, source: str, complete: tuple[bool, bool, bool], mask: Path, clusters: NDArray[np.float32]
+) -> Record:
+    return Record(image, source, complete, _no_boxes(), np.zeros(0, np.int64), mask, clusters)
+
+
 def _txl_pbc(folder: Path, part: str) -> Iterator[Record]:
     for row in _rows(folder / f"meta_{part}.csv"):
         path = folder / part / "images" / row["image"]
@@ -108,8 +114,8 @@ def _txl_pbc(folder: Path, part: str) -> Iterator[Record]:
         raw = np.array([ln.split() for ln in label_file.read_text().splitlines() if ln.strip()], np.float32)
         raw = raw.reshape(-1, 5)
         xy, half = raw[:, 1:3], raw[:, 3:5] / 2
-        boxes = np.hstack([xy - half, xy + half]) * np.array([w, h, w, h], np.float32)
-        boxes = np.clip(boxes, 0, np.array([w, h, w, h], np.float32))
+        size = np.array([w, h, w, h], np.float32)
+        boxes = np.clip(np.hstack([xy - half, xy + half]) * size, 0, size, dtype=np.float32)
         labels = np.array(_TXL_CLASS, np.int64)[raw[:, 0].astype(int)]
         yield Record(path, row["source"], _ALL, boxes, labels, None, _no_boxes())
 

@@ -25,6 +25,9 @@ MIN_VISIBLE = 0.12  # a cell of which less is in view is neither taught nor puni
 MIN_SIDE = 4.0  # nor is one narrower than this in view, in pixels
 
 
+SOURCE_WEIGHTS = {"PBC": 0.25, "Raabin": 0.25, "BCCD+BCD": 0.24, "bbbc041seg": 0.10, "leukocytes": 0.16}
+
+
 @dataclass(frozen=True)
 class TileSettings:
     """How tiles are drawn.

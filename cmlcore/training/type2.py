@@ -1,6 +1,6 @@
 """What type 2 is taught: its targets and its loss, for images whose labels may be partial.
 
-Each class has a presence map of its own, so a class that is not labelled in an image simply has no loss there.
+Each class has a presence map of its own, so a class that is not labelled in an image has no loss there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Targets:
         weight: float ``(h, w)``, larger in small cells.
         centre: float ``(h, w)``, one Gaussian bump of height 1 a cell.
         centre_known: bool ``(h, w)``.
-        offset: float ``(2, h, w)``, way to the centroid of the cell's visible part, x then y, in ``OFFSET_UNIT``.
+        offset: float ``(2, h, w)``, way to the centroid of the cell's visible part, x, y, in ``OFFSET_UNIT``.
         share: float ``(h, w)``, weights of the offset loss; each cell's points sum to one, 0 outside cells.
         cells: number of cells.
 
@@ -133,7 +133,8 @@ class Type2Recipe:
     name = "type2"
 
     def __init__(self, config: VitConfig, backbone: Path | None, frozen: int, lr: float) -> None:
-        self.net: nn.Module = WindowedVit(config)
+        self._net = WindowedVit(config)
+        self.net: nn.Module = self._net
         self.config, self.frozen, self.lr = config, frozen, lr
         if backbone is not None:
             load_backbone(self._net, backbone)
@@ -143,11 +144,6 @@ class Type2Recipe:
         if frozen:
             vit.pos_embed.requires_grad_(False)
             vit.cls_token.requires_grad_(False)
-
-    @property
-    def _net(self) -> WindowedVit:
-        assert isinstance(self.net, WindowedVit)
-        return self.net
 
     def groups(self) -> list[dict[str, Any]]:
         """Optimiser groups: the decoder at full rate, the transformer at a fifth, less in lower blocks."""
@@ -183,5 +179,5 @@ class Type2Recipe:
 
 def to_device(t: Targets, device: torch.device) -> Targets:
     """The same targets on another device."""
-    moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(t).items()}
-    return Targets(**moved)
+    moved = {k: v.to(device) for k, v in vars(t).items() if isinstance(v, Tensor)}
+    return Targets(**moved, cells=t.cells)

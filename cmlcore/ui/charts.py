@@ -71,7 +71,11 @@ def class_bars(counts: Mapping[str, int], colors: Palette) -> go.Figure:
     )
     fig.update_xaxes(title="Cells", range=[0, 1.3 * max([1, *counts.values()])], rangemode="tozero")
     fig.update_yaxes(
-        autorange="reversed", ticks="", showgrid=False, tickfont={"size": 13, "color": colors.text}
+        autorange="reversed",
+        ticks="",
+        showgrid=False,
+        tickfont={"size": 13, "color": colors.text},
+        ticklabelstandoff=8,
     )
     return fig
 
@@ -84,6 +88,7 @@ def histogram(
     title: str,
     unit: str = "",
     places: int = 1,
+    shares: bool = False,
 ) -> go.Figure:
     """Distribution of one measure, one stepped line a class.
 
@@ -94,25 +99,29 @@ def histogram(
         title: what is measured, with its unit, for the axis.
         unit: unit in the tooltip.
         places: decimals of the edges in the tooltip.
+        shares: show each class as per cent of its own cells.
 
     """
     fig = _figure(colors, 280, hovermode="closest")
     spans = [f"{a:.{places}f} to {b:.{places}f} {unit}".rstrip() for a, b in pairwise(edges)]
     for i, (key, bins) in enumerate(counts.items()):
+        heights = [100 * n / (sum(bins) or 1) for n in bins] if shares else list(bins)
         # one point more than bins closes the last step at its right edge
         fig.add_scatter(
             x=list(edges),
-            y=[*bins, *bins[-1:]],
+            y=[*heights, *heights[-1:]],
             name=label(key),
             mode="lines",
             line={"shape": "hv", "color": color(key), "width": 2, "dash": _DASHES[i % len(_DASHES)]},
             fill="tozeroy",
             fillcolor=_faded(color(key), 0.12),
-            customdata=[*spans, *spans[-1:]],
-            hovertemplate="<b>" + label(key) + "</b><br>%{customdata}<br>%{y:,} cells<extra></extra>",
+            customdata=list(zip([*spans, *spans[-1:]], [*bins, *bins[-1:]], strict=True)),
+            hovertemplate="<b>"
+            + label(key)
+            + "</b><br>%{customdata[0]}<br>%{customdata[1]:,} cells<extra></extra>",
         )
     fig.update_xaxes(title=title)
-    fig.update_yaxes(title="Cells", rangemode="tozero")
+    fig.update_yaxes(title="Per cent of the class" if shares else "Cells", rangemode="tozero")
     return fig
 
 
@@ -157,7 +166,8 @@ def _targets(heat: Heat) -> go.Scatter:
 
 
 def _color_axis(hue: str, peak: float, colors: Palette) -> dict[str, Any]:
-    bar = {"title": {"text": "cells/mm²", "side": "right", "font": {"size": 12}}, "thickness": 10, "len": 0.9}
+    bar = {"title": {"text": "cells/mm²", "side": "top", "font": {"size": 12}}, "thickness": 10, "len": 0.9}
+    bar["tickformat"] = ",.0f"
     return {"colorscale": _scale(hue, colors), "cmin": 0, "cmax": peak or 1, "colorbar": bar}
 
 
@@ -221,17 +231,24 @@ def class_pair(
     """One measure by class for two runs: filled bars for the first, hatched ones for the second."""
     keys = list(dict.fromkeys([*a, *b]))
     fig = _figure(colors, 300, barmode="group", bargap=0.4)
-    for name, values, pattern in ((names[0], a, ""), (names[1], b, "/")):
+    for name, values, shape in ((names[0], a, ""), (names[1], b, "/")):
+        pattern = {"shape": shape, "size": 6, "fgcolor": colors.background}
         fig.add_bar(
             x=[label(k) for k in keys],
             y=[values.get(k, 0) for k in keys],
             name=name,
-            marker={
-                "color": [color(k) for k in keys],
-                "pattern": {"shape": pattern, "size": 6, "fgcolor": colors.background},
-                "cornerradius": 3,
-            },
+            legendgroup=name,
+            showlegend=False,
+            marker={"color": [color(k) for k in keys], "pattern": pattern, "cornerradius": 3},
             hovertemplate="<b>%{x}</b><br>" + name + ": %{y:,.4~f}<extra></extra>",
+        )
+        # the legend's mark: the pattern alone, in no class's colour
+        fig.add_bar(
+            x=[None],
+            y=[None],
+            name=name,
+            legendgroup=name,
+            marker={"color": colors.muted, "pattern": pattern},
         )
     fig.update_yaxes(title=axis, rangemode="tozero")
     fig.update_xaxes(showgrid=False, tickfont={"size": 13, "color": colors.text})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
@@ -31,8 +32,12 @@ def partner_of(run: Run, runs: Mapping[str, Run]) -> str | None:
 def body(slide: Slide, a: Run, b: Run) -> None:
     """Everything below the toolbar."""
     with widgets.said_plainly():
-        _viewers(slide, a, b)
+        picture = st.container()
         classes, min_score = _filters(a, b)
+        with picture:
+            _viewers(
+                slide, a, b, {"classes": None if classes is None else list(classes), "min_score": min_score}
+            )
         asked = [data.ask(r, classes=classes, min_score=min_score) for r in (a, b)]
         lines = [
             tables.count_lines(data.class_stats(q), data.area_mm2(r))
@@ -44,9 +49,10 @@ def body(slide: Slide, a: Run, b: Run) -> None:
 
 
 @st.fragment
-def _viewers(slide: Slide, a: Run, b: Run) -> None:
+def _viewers(slide: Slide, a: Run, b: Run, filters: dict[str, Any]) -> None:
     titles = (data.run_title(a), data.run_title(b))
-    side_by_side(slide.id, a.scene, (a.id, b.id), key=f"pair-{slide.id}-{a.scene}", titles=titles, height=520)
+    key = f"pair-{slide.id}-{a.scene}"
+    side_by_side(slide.id, a.scene, (a.id, b.id), key=key, titles=titles, height=520, filters=filters)
 
 
 def _filters(a: Run, b: Run) -> tuple[tuple[str, ...] | None, float]:
@@ -69,7 +75,7 @@ def _filters(a: Run, b: Run) -> tuple[tuple[str, ...] | None, float]:
 def _differences(a: Run, b: Run, first: list[tables.Line], second: list[tables.Line]) -> None:
     st.subheader("Differences", anchor=False)
     st.html(difference_table(tables.pair_lines(first, second), names(a, b)))
-    st.html(facts_table(a, b))
+    st.html(f'<div class="cml-narrow">{facts_table(a, b)}</div>')
     areas = data.area_mm2(a), data.area_mm2(b)
     st.caption(
         "Per cent of the cells shown. Density per mm² of the area each run analysed: "
@@ -175,10 +181,12 @@ def _maps(a: Run, b: Run, ask_a: data.Question, ask_b: data.Question) -> None:
         key="pair-map",
         label_visibility="collapsed",
     )
-    size = data.run_scene(a).size
-    heats = []
-    for run, q in ((a, ask_a), (b, ask_b)):
-        only = data.ask(run, classes=q.classes if key == ALL else (key,), min_score=q.min_score)
-        heats.append(data.heat(only, (size.w, size.h), (run.mpp_x, run.mpp_y), data.frozen(run.rois)))
+    frame = data.frame_of(a, b)
+    heats = [
+        data.heat(
+            data.ask(run, classes=q.classes if key == ALL else (key,), min_score=q.min_score), run, frame
+        )
+        for run, q in ((a, ask_a), (b, ask_b))
+    ]
     figure = charts.heatmap_pair(heats[0], heats[1], names(a, b), None if key == ALL else key, palette())
     st.plotly_chart(figure, theme=None, config=PLOT_CONFIG, alt="Cells per mm² over the slide for both runs")

@@ -14,7 +14,7 @@ import streamlit as st
 
 from cmlcore.cells import CellTable, Filters, analysed_area_px, roi_shape
 from cmlcore.errors import ModelError, MppUnknownError
-from cmlcore.geometry import Mpp
+from cmlcore.geometry import Mpp, Size
 from cmlcore.jobs import run_dir
 from cmlcore.slides.base import Scene
 from cmlcore.store import Run, Slide, get_slide
@@ -24,6 +24,7 @@ from cmlcore.ui.tables import ClassStats
 from models.registry import ModelCard, card
 
 Rois = tuple[tuple[tuple[float, float], ...], ...]
+Box = tuple[float, float, float, float]
 HEAT_BINS = 40  # along the longer side of what was analysed
 
 
@@ -76,33 +77,44 @@ def histogram(q: Question, measure: str, bins: int = 40) -> tuple[list[float], d
     return h.edges.tolist(), {k: v.tolist() for k, v in h.counts.items() if v.any()}
 
 
-@st.cache_data(max_entries=128, show_spinner=False)
-def heat(q: Question, size_px: tuple[int, int], mpp: tuple[float, float], analysed_l0: Rois | None) -> Heat:
-    """Density over the scene, NaN in bins that touch nothing analysed.
+def frame_of(*runs: Run) -> Box:
+    """The smallest rectangle around all that the runs analysed, x0, y0, x1, y1 in level-0 pixels."""
+    bounds = np.array([_analysed(r.rois, run_scene(r)).bounds for r in runs])
+    return (*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist())
 
-    Args:
-        q: run and filters; all classes asked for are summed.
-        size_px: of the scene at level 0.
-        mpp: the run's, µm per pixel.
-        analysed_l0: the run's regions; None: the whole scene.
 
+def heat(q: Question, run: Run, frame: Box | None = None) -> Heat:
+    """Density over what the run analysed, or over ``frame``: cells of a bin by the area analysed in it.
+
+    Bins of which less than a fifth was analysed are NaN. All classes asked for are summed.
     """
-    step = max(size_px) / HEAT_BINS
-    cols, rows = (max(1, int(np.ceil(s / step))) for s in size_px)
-    n = np.zeros((rows, cols))
-    for hits in table(q).grid_counts(step, q.filters).values():
-        x, y = np.clip(hits[:, 0], 0, cols - 1), np.clip(hits[:, 1], 0, rows - 1)
-        np.add.at(n, (y, x), hits[:, 2])
-    per_mm2 = n / (step * step * mpp[0] * mpp[1] / 1e6)
-    if analysed_l0 is not None:
-        per_mm2[~_touched(rows, cols, step, analysed_l0)] = np.nan
-    edges_x, edges_y = np.arange(cols + 1) * step, np.arange(rows + 1) * step
-    return Heat(per_mm2, edges_x * mpp[0] / 1000, edges_y * mpp[1] / 1000)
+    size = run_scene(run).size
+    return _heat(q, frame or frame_of(run), frozen(run.rois), (size.w, size.h), (run.mpp_x, run.mpp_y))
 
 
-def _touched(rows: int, cols: int, step: float, rois_l0: Rois) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    x, y = np.meshgrid(np.arange(cols) * step, np.arange(rows) * step)
-    return np.asarray(shapely.intersects(roi_shape(rois_l0), shapely.box(x, y, x + step, y + step)))
+@st.cache_data(max_entries=128, show_spinner=False)
+def _heat(
+    q: Question, frame: Box, rois: Rois | None, size: tuple[int, int], mpp: tuple[float, float]
+) -> Heat:
+    x0, y0, x1, y1 = frame
+    step = max(x1 - x0, y1 - y0) / HEAT_BINS
+    x_l0 = np.linspace(x0, x1, max(1, round((x1 - x0) / step)) + 1)
+    y_l0 = np.linspace(y0, y1, max(1, round((y1 - y0) / step)) + 1)
+    n = np.zeros((len(y_l0) - 1, len(x_l0) - 1))
+    for cells in table(q).batches(("x_l0", "y_l0"), q.filters):
+        n += np.histogram2d(np.asarray(cells["y_l0"]), np.asarray(cells["x_l0"]), bins=(y_l0, x_l0))[0]
+    left, top = np.meshgrid(x_l0[:-1], y_l0[:-1])
+    right, bottom = np.meshgrid(x_l0[1:], y_l0[1:])
+    seen = _analysed(rois, Scene(0, Size(*size)))
+    area = shapely.area(shapely.intersection(seen, shapely.box(left, top, right, bottom)))
+    enough = area > (right - left) * (bottom - top) / 5
+    per_mm2 = np.where(enough, n / np.where(enough, area * mpp[0] * mpp[1] / 1e6, 1), np.nan)
+    return Heat(per_mm2, x_l0 * mpp[0] / 1000, y_l0 * mpp[1] / 1000)
+
+
+def _analysed(rois: Any, scene: Scene) -> shapely.Geometry:
+    whole = shapely.box(0, 0, scene.size.w, scene.size.h)
+    return whole if rois is None else shapely.intersection(roi_shape(rois), whole)
 
 
 @st.cache_data(max_entries=128, show_spinner=False)

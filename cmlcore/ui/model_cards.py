@@ -13,10 +13,7 @@ from cmlcore.ui import format as fmt
 from cmlcore.ui import widgets
 from models.registry import SHIPPED, ModelCard
 
-KINDS = {
-    "type1": "Type 1: instance segmentation with Mask R-CNN",
-    "type2": "Type 2: instance segmentation with a Vision Transformer",
-}
+KINDS = {"type1": "Mask R-CNN", "type2": "Vision Transformer"}
 
 
 def model_card(card: ModelCard) -> None:
@@ -28,7 +25,6 @@ def model_card(card: ModelCard) -> None:
                 st.badge("Ready", icon=":material/check:", color="green")
             else:
                 st.badge("Weights missing", icon=":material/error:", color="red")
-        st.caption(KINDS[card.kind])
         widgets.class_chips(card.classes)
         left, right = st.columns(2, gap="large")
         with left:
@@ -38,30 +34,45 @@ def model_card(card: ModelCard) -> None:
             if rows:
                 st.html(widgets.table_html(["Measured on", "Metric", "Value"], rows, total=False))
             else:
-                st.caption("No metrics are recorded on this card.")
-        limits = card.extra.get("limits")
-        if limits:
-            st.markdown("**Limits**")
-            st.markdown(
-                "\n".join(f"- {widgets.plain(x)}" for x in ([limits] if isinstance(limits, str) else limits))
-            )
+                st.caption("No metrics are recorded on this card yet.")
+        _texts(card)
         _in_full(card)
 
 
 def facts(card: ModelCard) -> dict[str, str]:
     """What the engine needs to know of a network."""
     pairs = {
-        "Key": card.key,
+        "Network": KINDS[card.kind],
         "Resolution": f"{card.mpp:g}\u202fµm per pixel",
         "Tile": f"{card.tile} × {card.tile}\u202fpx, margin {card.margin}\u202fpx",
         "Default confidence": fmt.percent(card.min_score, 0),
         "Weights": f"{card.weights.name}, {_size(card.weights)}",
         "SHA-256": card.sha256[:16] + "…",
     }
-    for name in ("architecture", "data", "license"):
-        if isinstance(card.extra.get(name), str):
-            pairs[name.capitalize()] = card.extra[name]
+    architecture = card.extra.get("architecture")
+    if isinstance(architecture, Mapping) and "backbone" in architecture:
+        pairs["Network"] += f" on {architecture['backbone']}"
     return pairs
+
+
+def _texts(card: ModelCard) -> None:
+    """Data, limits and licence, where the card tells them."""
+    for name, title in (("data", "Data"), ("limits", "Limits"), ("licence", "Licence")):
+        lines = list(text_lines(card.extra.get(name)))
+        if lines:
+            st.markdown(f"**{title}**  \n" + "  \n".join(lines))
+
+
+def text_lines(value: Any, name: str = "") -> Iterator[str]:
+    """A card's text, list of texts or texts by name as Markdown lines."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from text_lines(inner, f"{name} {key}".strip())
+    elif isinstance(value, list):
+        for inner in value:
+            yield from text_lines(inner, name)
+    elif value is not None:
+        yield (f":gray[{widgets.plain(name)}:] " if name else "") + widgets.plain(str(value))
 
 
 def _size(path: Path) -> str:

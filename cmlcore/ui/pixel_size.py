@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from cmlcore import store
 from cmlcore.errors import InputError
 from cmlcore.geometry import Mpp, Region
+from cmlcore.scale import ERYTHROCYTE_UM
 from cmlcore.slides import open_slide
 from cmlcore.store import Slide
 from cmlcore.ui import format as fmt
 from cmlcore.ui import widgets
 
-ERYTHROCYTE_UM = 7.2
-"""Mean diameter on a dried smear; 6.2 to 8.2 µm in health (Bain, Blood Cells, 6th ed.)."""
 _SIDE = 2048
 _LEAST = 20  # discs below which no estimate is given
 
@@ -86,7 +85,22 @@ def estimate(slide: Slide) -> float:
 
 
 def erythrocyte_diameter_px(rgb: NDArray[np.uint8]) -> float | None:
-    """Median diameter of the round, single, pink discs of an image; None where there are fewer than 20.
+    """Median diameter of the single round discs of an image; None where there are fewer than 20.
+
+    Args:
+        rgb: uint8 ``(H, W, 3)``.
+
+    """
+    found = disc_diameters_px(rgb)
+    if len(found) < _LEAST:
+        return None
+    middle = np.median(found)
+    single = found[(found > 0.7 * middle) & (found < 1.4 * middle)]  # leaves out platelets and leukocytes
+    return float(np.median(single)) if len(single) >= _LEAST else None
+
+
+def disc_diameters_px(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Diameters of the dark discs that touch neither each other nor the edge.
 
     Args:
         rgb: uint8 ``(H, W, 3)``.
@@ -102,11 +116,6 @@ def erythrocyte_diameter_px(rgb: NDArray[np.uint8]) -> float | None:
         area, around = cv2.contourArea(outline), cv2.arcLength(outline, closed=True)
         inside = x > 0 and y > 0 and x + bw < w and y + bh < h
         if inside and area > 60 and 4 * np.pi * area / around**2 > 0.8:
-            found.append(np.sqrt(4 * area / np.pi))
-    if len(found) < _LEAST:
-        return None
-    middle = float(np.median(found))
-    single = [
-        d for d in found if 0.7 * middle < d < 1.4 * middle
-    ]  # platelets, clumps and leukocytes left out
-    return float(np.median(single)) if len(single) >= _LEAST else None
+            pixels = area + around / 2 + 1  # the outline runs through the centres of the edge's pixels
+            found.append(np.sqrt(4 * pixels / np.pi))
+    return np.array(found, dtype=np.float64)

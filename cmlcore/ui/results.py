@@ -15,6 +15,7 @@ from cmlcore.ui.selection import AT, RUN, SCENE, SLIDE
 from cmlcore.ui.theme import PLOT_CONFIG, palette
 
 CELL_ZOOM = 2.0  # screen pixels per level-0 pixel when a single cell is opened
+BIN_ON_SCREEN = 600  # screen pixels for a square of the map when it is opened
 ALL = "all"
 
 
@@ -45,7 +46,7 @@ def body(run: Run) -> None:
     with widgets.said_plainly():
         known = data.table(data.ask(run)).classes
         classes, min_score = _filters(run, known)
-        rois = region_of(st.session_state.get(_map_key(run)), data.run_mpp(run).x, data.run_mpp(run).y)
+        rois = region_of(st.session_state.get(_map_key(run)), run.mpp_x, run.mpp_y)
         question = data.ask(run, classes=classes, min_score=min_score, rois_l0=rois)
         area = data.area_mm2(run, rois)
         lines = tables.count_lines(data.class_stats(question), area)
@@ -117,16 +118,18 @@ def count_table(lines: list[tables.Line]) -> str:
 
 def _distributions(question: data.Question) -> None:
     left, right = st.columns(2, gap="large")
+    own = st.session_state.get("own-scale", False)
     with left:
         st.subheader("Cell area", anchor=False)
         edges, counts = data.histogram(question, "area_um2")
-        figure = charts.histogram(edges, counts, palette(), title="Area (µm²)", unit="µm²")
+        figure = charts.histogram(edges, counts, palette(), title="Area (µm²)", unit="µm²", shares=own)
         _plot(figure, "Distribution of cell areas by class")
     with right:
         st.subheader("Confidence", anchor=False)
         edges, counts = data.histogram(question, "score")
-        figure = charts.histogram(edges, counts, palette(), title="Confidence", places=3)
+        figure = charts.histogram(edges, counts, palette(), title="Confidence", places=3, shares=own)
         _plot(figure, "Distribution of confidence by class")
+    st.toggle("Each class as per cent of its own cells", key="own-scale", help="Makes rare classes visible.")
 
 
 def _single_cells(run: Run, question: data.Question) -> None:
@@ -151,8 +154,7 @@ def _map(run: Run, question: data.Question) -> None:
     )
     only = question.classes if key == ALL else (key,)
     everywhere = data.ask(run, classes=only, min_score=question.min_score)
-    size, mpp = data.run_scene(run).size, data.run_mpp(run)
-    heat = data.heat(everywhere, (size.w, size.h), (mpp.x, mpp.y), data.frozen(run.rois))
+    heat = data.heat(everywhere, run)
     st.plotly_chart(
         charts.position_heatmap(heat, None if key == ALL else key, palette()),
         theme=None,
@@ -168,9 +170,9 @@ def _map(run: Run, question: data.Question) -> None:
     )
     target = clicked(st.session_state.get(_map_key(run)))
     if target is not None:
-        x_l0, y_l0 = target[0] * 1000 / mpp.x, target[1] * 1000 / mpp.y
-        bin_px = max(size.w, size.h) / data.HEAT_BINS
-        _look(run, x_l0, y_l0, 640 / bin_px)
+        bin_l0 = float(heat.x_mm[1] - heat.x_mm[0]) * 1000 / run.mpp_x
+        x_l0, y_l0 = target[0] * 1000 / run.mpp_x, target[1] * 1000 / run.mpp_y
+        _look(run, x_l0, y_l0, min(CELL_ZOOM, BIN_ON_SCREEN / bin_l0))
 
 
 def _map_key(run: Run) -> str:
@@ -225,11 +227,8 @@ def _gallery(run: Run, question: data.Question) -> None:
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "Confidence": st.column_config.ProgressColumn(
-                format="percent", min_value=0, max_value=1, color="auto-inverse"
-            ),
+            "Confidence": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
             "Area (µm²)": st.column_config.NumberColumn(format="%.1f"),
-            "Circularity": st.column_config.NumberColumn(format="%.2f"),
         },
     )
     st.caption("Choose a cell to see it in the viewer.")
@@ -246,7 +245,6 @@ def cell_rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "Class": label(c["cls"]),
             "Confidence": c["score"],
             "Area (µm²)": c["area_um2"],
-            "Circularity": c["circularity"],
         }
         for c in found
     ]

@@ -6,15 +6,28 @@ sidebar (which drops the query) keeps the slide. Position in the viewer (``at``)
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from cmlcore.errors import InputError
+from cmlcore.store import get_run
+
 SLIDE, SCENE, RUN, AT = "slide", "scene", "run", "at"
 NO_RUN = "none"
 _BELOW = {SLIDE: (SCENE, RUN, "a", "b", AT), SCENE: (RUN, "a", "b", AT)}
 """What a change of one choice makes void."""
+
+
+def complete() -> None:
+    """Where the URL names a run alone, add the slide and scene it is of."""
+    run_id = st.query_params.get(RUN)
+    if run_id and SLIDE not in st.query_params:
+        with contextlib.suppress(InputError):  # a run that is gone: the page falls back to what there is
+            run = get_run(run_id)
+            st.query_params.update({SLIDE: run.slide_id, SCENE: str(run.scene)})
 
 
 def chosen(name: str, options: Sequence[str], default: str | None = None) -> str | None:

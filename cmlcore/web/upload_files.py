@@ -17,6 +17,7 @@ from cmlcore.web.answers import NotFoundError
 
 HEAD_BYTES = 132  # enough for every format's first bytes; DICOM's come last
 SPARE_BYTES = 256 << 20  # left free for the database and the tile cache
+_MANY_FILES = frozenset({"mrxs", "vms", "vmu"})  # useless without the files beside them
 KEPT_S = 7 * 24 * 3600.0
 _ID = re.compile(r"[0-9a-f]{32}")
 _EXTENSION = re.compile(r"[a-z0-9]{1,5}")
@@ -94,12 +95,16 @@ def create(length: int, extension: str) -> PartialUpload:
     """Begin an upload of ``length`` bytes.
 
     Raises:
-        InputError: the file is empty.
+        InputError: the file is empty, or only a part of a slide.
         StorageError: the disk has no room for it.
 
     """
     if length == 0:
         raise InputError("The file is empty; choose another.")
+    if extension.lower() in _MANY_FILES:
+        raise InputError(
+            "A slide of this kind is made of several files; put all of them into an import folder instead."
+        )
     root = settings().uploads_dir
     extension = extension.lower()
     key = secrets.token_hex(16)

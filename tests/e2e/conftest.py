@@ -14,16 +14,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from cmlcore.demo import draw_demo
+from cmlcore.demo.czi import write_czi
+from cmlcore.demo.smear import WARM, Smear, draw_smear
+from cmlcore.geometry import Size
+from cmlcore.settings import settings
 from cmlcore.web.assets import DIST
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-START_S = 60
-READY = "name => { const v = window.__cml?.get(name); return Boolean(v && v.loaded); }"
+START_S = 120
+expect.set_options(timeout=30_000)  # machines that test are often busy
+PATIENT = "Erika Mustermann 1950"
 
 
 @dataclass
@@ -106,9 +111,16 @@ def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def demo_czi(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A mosaic CZI of two scenes, 1024 px wide, under a name that must never be seen again."""
-    return draw_demo(tmp_path_factory.mktemp("slide") / "Erika Mustermann 1950.czi", side=1024)
+def czi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn smear repeated to 4096 × 3072 px, under a name that must never be seen again.
+
+    Large enough that a run of all of it can be watched, and cheap to draw.
+    """
+    smear = Smear(Size(1024, 768), WARM, {"neutrophil": 3, "lymphocyte": 2}, leukocytes_per_mm2=300)
+    picture, _ = draw_smear(smear, seed=7)
+    path = tmp_path_factory.mktemp("slide") / f"{PATIENT}.czi"
+    write_czi(path, [np.tile(picture, (4, 4, 1))], [(-700, 300)], smear.mpp, 20)
+    return path
 
 
 @pytest.fixture
@@ -130,5 +142,13 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
 
 
 def is_foreign(url: str, server: Server) -> bool:
-    """Whether a request left this machine; nothing of a slide may depend on, or be told to, another server."""
+    """Whether a request left this machine; a slide is nobody else's business."""
     return not url.startswith((server.url, "data:", "blob:"))
+
+
+@pytest.fixture
+def home(server: Server, monkeypatch: pytest.MonkeyPatch, cml_home: Path) -> Path:
+    """This process looks at the server's data folder; after ``cml_home``, which sets another."""
+    monkeypatch.setenv("CML_HOME", str(server.home))
+    settings.cache_clear()
+    return server.home

@@ -37,6 +37,14 @@ class Server:
                     found.add(p.pid)
         return found
 
+    def listening(self) -> list[tuple[str, int]]:
+        """Addresses at which it, or a process below it, takes connections."""
+        found = []
+        for p in [psutil.Process(self.process.pid), *self.family()]:
+            with suppress(psutil.NoSuchProcess):
+                found += [tuple(c.laddr) for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        return found
+
     def kill(self) -> list[psutil.Process]:
         """``kill -9``; gives those that were below it."""
         family = self.family()

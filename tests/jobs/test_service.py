@@ -94,6 +94,12 @@ def test_no_identity_of_the_file_leaves(server: list[Server]) -> None:
     assert store.list_slides()[0].id not in text  # the content's hash instead: the shell knows no other
 
 
+def test_no_port_is_open_to_other_machines(server: list[Server]) -> None:
+    open_at = server[-1].listening()
+    assert open_at
+    assert {ip for ip, _ in open_at} == {"127.0.0.1"}
+
+
 def test_a_worker_that_is_killed_is_replaced(server: list[Server], reference: dict[str, bytes]) -> None:
     tell_oracle(delay_s=0.1)
     run = submit()

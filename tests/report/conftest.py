@@ -17,7 +17,7 @@ MPP = Mpp(0.2, 0.25)
 
 def block_of_cells(block: int, n: int, vertices: int = 9, span: float = 9000.0) -> pa.Table:
     rng = np.random.default_rng(block)
-    x, y = np.float32(rng.uniform(-3, span, (2, n)))
+    x, y = np.float32(rng.uniform(-60, span, (2, n)))
     angle = np.sort(rng.uniform(0, 2 * np.pi, (n, vertices)), axis=1)
     ring = np.stack([x[:, None] + 40 * np.cos(angle), y[:, None] + 40 * np.sin(angle)], axis=2)
     outline = np.round(ring * 8) / 8

@@ -13,8 +13,9 @@ import pytest
 import shapely
 
 from cmlcore import RESEARCH_USE
-from cmlcore.cells import CELL_SCHEMA, CellTable, Filters, write_part
+from cmlcore.cells import CELL_SCHEMA, CellTable, Filters, with_run_facts, write_part
 from cmlcore.errors import RunError
+from cmlcore.geometry import Mpp
 from cmlcore.report import csv_stream
 from cmlcore.report.csv_report import column_names, wkt
 
@@ -31,7 +32,7 @@ def parsed(
 def test_every_cell_is_a_row_that_says_what_the_table_says(
     manifest: dict[str, object], cells: CellTable
 ) -> None:
-    head, rows = parsed(manifest, cells)
+    _, rows = parsed(manifest, cells)
     table = pa.Table.from_batches(list(cells.batches())).to_pylist()
     assert len(rows) == len(table) == 104
     assert list(rows[0]) == [n.strip('"').replace('""', '"') for n in column_names(cells)]
@@ -91,9 +92,6 @@ def test_no_field_can_be_run_by_a_spreadsheet(manifest: dict[str, object], tmp_p
         ],
         CELL_SCHEMA,
     )
-    from cmlcore.cells import with_run_facts
-    from cmlcore.geometry import Mpp
-
     write_part(tmp_path, 0, table.cast(with_run_facts(CELL_SCHEMA, ["=1+1"], Mpp(1, 1))))
     _, rows = parsed(manifest, CellTable(tmp_path))
     assert rows[0]["class"] == "'=1+1"

@@ -29,12 +29,16 @@ def test_cancel_stops_between_tiles_and_leaves_no_thread() -> None:
     plan = plan_run(reader, 0, None, reader.info.mpp, model.mpp, model.grid, WISH)
     before = threading.active_count()
     stop = threading.Event()
-    done = []
-    with pytest.raises(RunCancelledError):
+    done: list[int] = []
+
+    def work() -> None:
         for result in segment_blocks(reader, plan, plan.blocks, model, WISH, stop.is_set):
             done.append(result.index)
             if len(done) == 3:
                 stop.set()
+
+    with pytest.raises(RunCancelledError):
+        work()
     assert done == list(plan.blocks[:3])
     assert len(model.sides) <= 6
     assert threading.active_count() == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import shapely
@@ -44,7 +46,7 @@ def test_areas_centroids_perimeters_equal_shapely(seed: int) -> None:
     real = np.flatnonzero(areas_and_centroids(xy, first)[0])
     assert len(real) > 280
     xy, first = ragged([xy[first[i] : first[i + 1]] for i in real])
-    shapes = [shapely.Polygon(xy[a:b]) for a, b in zip(first[:-1], first[1:], strict=True)]
+    shapes = [shapely.Polygon(xy[a:b]) for a, b in pairwise(first)]
     assert all(s.is_valid for s in shapes)
     area, centre = areas_and_centroids(xy, first)
     np.testing.assert_allclose(area, [s.area for s in shapes], rtol=1e-9, atol=1e-9)

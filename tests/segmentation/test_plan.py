@@ -28,7 +28,7 @@ def smear(seed: int, w: int = 900, h: int = 700, mpp: float = 0.25, cells: int =
         x, y = rng.normal(middle, 60) if n else (40, 40)  # one alone, far from the rest
         radius = rng.choice([1.2, 3.5, 6.5]) / mpp
         tint = [(205, 110, 130), (214, 118, 120), (110, 70, 150)][n % 3]
-        cv2.circle(rgb, (int(x), int(y)), int(round(radius)), tint, -1, cv2.LINE_AA)
+        cv2.circle(rgb, (int(x), int(y)), round(float(radius)), tint, -1, cv2.LINE_AA)
     return rgb
 
 

@@ -1,4 +1,4 @@
-"""The decoding process: same pixels as in-process, killed and started again, limited, shared, left behind by none."""
+"""The decoding process: same pixels, killed and started again, limited, shared, an orphan never."""
 
 from __future__ import annotations
 

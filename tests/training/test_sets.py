@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from drawn_smear import CELLS, boxes_of, smear
 
 from cmlcore.errors import InputError

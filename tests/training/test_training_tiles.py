@@ -25,9 +25,9 @@ def test_a_tile_is_a_function_of_seed_and_index(scenes):
 
 
 def test_shapes_types_and_agreement(scenes):
-    tiles = CellTiles(scenes, 30, seed=1)
+    tiles = CellTiles(scenes, 20, seed=1)
     kinds = set()
-    for i in range(30):
+    for i in range(20):
         s = tiles[i]
         h, w = s["owner"].shape
         n = len(s["labels"])
@@ -51,9 +51,9 @@ def test_shapes_types_and_agreement(scenes):
 
 
 def test_tiles_of_one_batch_have_one_size(scenes):
-    tiles = CellTiles(scenes, 40, settings=TileSettings(same_size=4))
-    sizes = [tuple(tiles[i]["owner"].shape) for i in range(40)]
-    assert all(len(set(sizes[k : k + 4])) == 1 for k in range(0, 40, 4))
+    tiles = CellTiles(scenes, 16, settings=TileSettings(same_size=4))
+    sizes = [tuple(tiles[i]["owner"].shape) for i in range(16)]
+    assert all(len(set(sizes[k : k + 4])) == 1 for k in range(0, 16, 4))
     assert len(set(sizes)) > 1
 
 

@@ -39,8 +39,16 @@ def test_histogram_steps_through_every_bin_of_every_class() -> None:
     assert list(second.y) == [4, 0, 6, 6]
     assert first.line.color == color("leukocyte")
     assert first.line.dash != second.line.dash
-    assert first.customdata[0] == "0.0 to 10.0"
+    assert tuple(first.customdata[0]) == ("0.0 to 10.0", 1)
     assert fig.layout.xaxis.title.text == "Area (µm²)"
+
+
+def test_histogram_of_shares_adds_up_to_a_hundred_per_class() -> None:
+    counts = {"leukocyte": [1, 2, 1], "erythrocyte": [0, 0, 0]}
+    first, second = charts.histogram([0, 1, 2, 3], counts, LIGHT, title="x", shares=True).data
+    assert list(first.y[:-1]) == [25, 50, 25]
+    assert list(second.y) == [0, 0, 0, 0]
+    assert [n for _, n in first.customdata] == [1, 2, 1, 1]
 
 
 def test_heatmap_keeps_densities_positions_and_the_top_on_top() -> None:
@@ -73,7 +81,8 @@ def test_two_heatmaps_share_one_scale_and_their_axes() -> None:
 
 def test_class_pair_puts_a_class_found_by_one_run_alone_at_zero_for_the_other() -> None:
     fig = charts.class_pair({"leukocyte": 1.5}, {"leukocyte": 2.5, "net": 4.0}, ("A", "B"), "Cells", LIGHT)
-    first, second = fig.data
+    first, second = [bar for bar in fig.data if bar.x[0] is not None]
+    assert [bar.name for bar in fig.data if bar.showlegend is not False] == ["A", "B"]
     assert list(first.x) == [label("leukocyte"), label("net")]
     assert list(first.y) == [1.5, 0]
     assert list(second.y) == [2.5, 4.0]

@@ -101,6 +101,16 @@ def test_viewer_shows_the_run_that_the_url_names(open_page, add_slide, add_run) 
     assert f'"/overlay/{new.id}/"' in test.get("bidi_component")[0].proto.json
 
 
+def test_a_link_that_names_a_run_alone_finds_its_slide(open_page, add_slide, add_run) -> None:
+    old = add_slide("Old")
+    run = add_run(old)
+    add_run(add_slide("New"))
+    for page in ("viewer", "results"):
+        test = open_page(page, run=run.id)
+        assert test.selectbox(key="select-slide").value == old.id
+        assert test.selectbox(key="select-run").value == run.id
+
+
 def test_an_unknown_id_in_the_url_falls_back_to_what_there_is(open_page, add_slide) -> None:
     slide = add_slide()
     test = open_page("viewer", slide="gone", scene="9", run="gone")

@@ -229,6 +229,14 @@ def test_an_extension_that_is_none_is_dropped(client: TestClient, czi: Path) -> 
     assert Path(slide.path).name == "slide"
 
 
+def test_a_part_of_a_slide_is_refused(client: TestClient) -> None:
+    meta = f"extension {base64.b64encode(b'MRXS').decode()}"
+    answer = client.post("/uploads", headers=TUS | {"Upload-Length": "5", "Upload-Metadata": meta})
+    assert answer.status_code == 400
+    assert "several files" in answer.json()["error"]
+    assert leftovers() == []
+
+
 def test_old_uploads_are_swept_and_fresh_ones_kept(client: TestClient, czi: Path) -> None:
     old, fresh = create(client, 10_000), create(client, 10_000)
     folder = settings().uploads_dir / old.rsplit("/", 1)[1]

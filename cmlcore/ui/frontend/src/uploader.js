@@ -58,7 +58,7 @@ class Uploader {
 
   draw() {
     const { max_bytes: most } = this.component.data;
-    this.limit.textContent = `CZI, SVS, NDPI, MRXS, BIF, DICOM, TIFF, PNG, JPEG · up to ${bytesText(most)} a file`;
+    this.limit.textContent = `CZI, SVS, NDPI, BIF, DICOM, TIFF, PNG, JPEG · up to ${bytesText(most)} a file`;
     for (const [transfer, row] of this.rows) {
       if (!transfers.includes(transfer)) {
         row.root.remove();

@@ -1,0 +1,243 @@
+"""The road in a real browser: slide in, look, run, counts, reload, cancel; and files that are wrong."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from cmlcore import store
+from cmlcore.jobs import resume_run, submit_run
+
+from . import steps
+from .conftest import PATIENT, Server
+
+pytestmark = [pytest.mark.e2e, pytest.mark.weights]
+ROI = (300, 250, 700, 560)
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, str]:
+    """What earlier steps of the road left: ids by name."""
+    return {}
+
+
+def test_a_slide_is_uploaded_and_shown(page: Page, home: Path, czi: Path, known: dict[str, str]) -> None:
+    slide = steps.upload(page, czi)
+    expect(page.get_by_role("button", name="Open", exact=True).first).to_be_enabled(timeout=120_000)
+    thumbnail = page.locator(f"[src*='{slide}'], [style*='{slide}']").first
+    expect(thumbnail).to_be_visible()
+    row = store.get_slide(slide)
+    assert Path(row.path).is_relative_to(home)
+    assert digest(Path(row.path)) == digest(czi)
+
+    steps.open_viewer(page, slide)
+    assert page.locator(".cml-message").is_hidden()
+    expect(page.locator(".cml-power")).to_contain_text("×")
+    expect(page.locator(".cml-bar-text")).to_contain_text("µm")
+    assert picture_is_drawn(page)
+    assert PATIENT.split()[0] not in page.content()
+    known["slide"] = slide
+
+
+def test_type_2_on_a_region_counts_what_the_csv_holds(page: Page, home: Path, known: dict[str, str]) -> None:
+    steps.open_viewer(page, known["slide"], at="500,405,1.2")
+    roi = steps.draw_rectangle(page, *ROI)
+    np.testing.assert_allclose(roi, [[300, 250], [700, 250], [700, 560], [300, 560]], atol=3)
+    run = steps.start_run(page, "Type 2", "Drawn regions")
+    page.reload()  # mid-run or just done: the page finds the run by its URL alone
+    total = steps.wait_cells(page)
+    assert total > 20
+
+    lines = page.request.get(f"/exports/{run}.csv").text().splitlines()
+    rows = list(csv.DictReader(x for x in lines if not x.startswith("#")))
+    assert len(rows) == total == store.get_run(run).cells
+    counts = page.locator(".cml-counts")
+    expect(counts).to_be_visible(timeout=60_000)
+    expect(counts).to_contain_text(str(total))
+    for cls in {r["class"] for r in rows}:
+        shown = page.locator(".cml-class").filter(has_text=cls.capitalize()).locator(".cml-num")
+        expect(shown).to_have_text(str(sum(r["class"] == cls for r in rows)))
+    x0, y0, x1, y1 = ROI
+    assert all(x0 - 4 <= float(r["x_px"]) <= x1 + 4 and y0 - 4 <= float(r["y_px"]) <= y1 + 4 for r in rows)
+    known |= {"roi_run": run, "cell": rows[0]["cell_id"]}
+
+
+def test_a_click_tells_a_cells_facts(page: Page, home: Path, known: dict[str, str]) -> None:
+    facts = page.request.get(f"/cells/{known['roi_run']}/{known['cell']}.json").json()
+    x, y = facts["x_l0"], facts["y_l0"]
+    steps.open_viewer(page, known["slide"], run=known["roi_run"], at=f"{x:.0f},{y:.0f},4")
+    steps.wait_cells(page)
+    box = page.locator(".cml-viewer").bounding_box()
+    assert box is not None
+    at = steps.viewer(page, f"v.screen({x}, {y})")
+    page.mouse.click(box["x"] + at["x"], box["y"] + at["y"])
+    card = page.locator(".cml-popover")
+    expect(card).to_contain_text(facts["label"])
+    expect(card).to_contain_text(f"#{known['cell']}")
+    expect(card).to_contain_text(f"{facts['area_um2']:.1f} µm²")
+    page.keyboard.press("Escape")
+    expect(card).to_have_count(0)
+
+
+def test_the_filter_works_without_the_server(page: Page, home: Path, known: dict[str, str]) -> None:
+    steps.open_viewer(page, known["slide"], run=known["roi_run"], at="500,405,1.2")
+    total = steps.wait_cells(page)
+    asked: list[str] = []
+    page.on("request", lambda r: asked.append(r.url) if "/overlay/" in r.url else None)
+    erythrocytes = page.locator(".cml-class").filter(has_text="Erythrocyte")
+    count = int(erythrocytes.locator(".cml-num").inner_text())
+    erythrocytes.locator("input").uncheck()
+    page.wait_for_function(
+        "n => [...__cml.viewers.values()][0].cells.drawn === n", arg=total - count, timeout=10_000
+    )
+    erythrocytes.locator("input").check()
+    page.wait_for_function("n => [...__cml.viewers.values()][0].cells.drawn === n", arg=total, timeout=10_000)
+    assert asked == []
+
+
+def test_the_position_lives_in_the_url(page: Page, home: Path, known: dict[str, str]) -> None:
+    steps.open_viewer(page, known["slide"], at="1500,1200,0.8")
+    assert steps.viewer(page, "v.position") == pytest.approx([1500, 1200, 0.8], rel=0.01)
+    steps.viewer(page, "v.look(2000, 900, 1.5)")
+    page.wait_for_url("**at=2000,900,1.5**", timeout=10_000)
+    page.reload()
+    steps.wait_loaded(page)
+    assert steps.viewer(page, "v.position") == pytest.approx([2000, 900, 1.5], rel=0.01)
+
+
+def test_a_reload_finds_the_run_again_and_cancel_ends_it(
+    page: Page, home: Path, known: dict[str, str]
+) -> None:
+    steps.open_viewer(page, known["slide"])
+    run = steps.start_run(page, "Type 2", "Whole scene")
+    steps.expect_progress(page, run)
+    page.reload()
+    steps.expect_progress(page, run)
+    page.locator(f".st-key-progress-{run}").get_by_role("button", name="Cancel").click()
+    expect(page.locator(f".st-key-progress-{run}")).to_have_count(0, timeout=60_000)
+    row = store.get_run(run)
+    assert row.status == "cancelled"
+    assert row.blocks_done < max(row.blocks_total, 1)
+    known["cancelled"] = run
+
+
+def test_a_killed_server_goes_on_where_it_was(
+    page: Page, server: Server, home: Path, known: dict[str, str]
+) -> None:
+    resume_run(known["cancelled"])
+    wait_for(lambda: store.get_run(known["cancelled"]).blocks_done >= 1)
+    server.stop(signal.SIGKILL)
+    before = store.get_run(known["cancelled"]).blocks_done
+    server.start()
+    steps.open_viewer(page, known["slide"], run=known["cancelled"])
+    wait_for(lambda: store.get_run(known["cancelled"]).blocks_done > before)
+    assert store.get_run(known["cancelled"]).status == "running"
+    page.locator(f".st-key-progress-{known['cancelled']}").get_by_role("button", name="Cancel").click()
+    wait_for(lambda: store.get_run(known["cancelled"]).status == "cancelled")
+
+
+def test_two_runs_side_by_side_move_together(page: Page, home: Path, known: dict[str, str]) -> None:
+    x0, y0, x1, y1 = ROI
+    other = submit_run(known["slide"], 0, [[[x0, y0], [x1, y0], [x1, y1], [x0, y1]]], "type1", None)
+    wait_for(lambda: store.get_run(other).status not in store.ACTIVE)
+    assert store.get_run(other).status == "done", store.get_run(other).message
+    page.goto(f"/compare?slide={known['slide']}&a={known['roi_run']}&b={other}")
+    steps.wait_loaded(page, 2)
+    box = page.locator(".cml-viewer").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    for _ in range(4):
+        page.mouse.wheel(0, -240)
+        page.wait_for_timeout(120)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 260, steps=6)
+    page.mouse.up()
+    page.wait_for_timeout(1500)
+    left, right = steps.viewer(page, "v.position", 0), steps.viewer(page, "v.position", 1)
+    assert left == pytest.approx(right, rel=1e-6)
+    assert left[2] > 0.3
+    steps.wait_loaded(page, 2)
+
+
+def test_wrong_files_are_refused_in_a_sentence(page: Page, home: Path, tmp_path: Path) -> None:
+    before = {s.id for s in store.list_slides()}
+    letter, empty = tmp_path / "letter.czi", tmp_path / "empty.czi"
+    letter.write_bytes(b"%PDF-1.7 " + bytes(5000))
+    empty.write_bytes(b"")
+    page.goto("/")
+    chooser = page.locator(".cml-uploader input[type=file]")
+    if chooser.count() == 0:
+        page.get_by_text("Add slides", exact=True).first.click()
+    chooser.set_input_files([letter, empty], timeout=60_000)
+    rows = page.locator(".cml-transfer")
+    expect(rows.filter(has_text="letter.czi")).to_contain_text("none of the slide formats")
+    expect(rows.filter(has_text="empty.czi")).to_contain_text("The file is empty")
+    assert {s.id for s in store.list_slides()} == before
+    assert not any((home / "uploads").glob("*/data"))
+
+
+def test_a_cut_upload_goes_on_where_it_stopped(page: Page, home: Path, czi: Path, tmp_path: Path) -> None:
+    again = tmp_path / "second.czi"
+    again.write_bytes(czi.read_bytes())
+    page.goto("/")
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    slow = {
+        "offline": False,
+        "latency": 0,
+        "downloadThroughput": -1,
+        "uploadThroughput": again.stat().st_size / 10,
+    }
+    network.send("Network.emulateNetworkConditions", slow)
+    page.get_by_text("Add slides", exact=True).first.click()
+    page.locator(".cml-uploader input[type=file]").set_input_files(again)
+    wait_for(lambda: any(p.stat().st_size > 1 << 20 for p in (home / "uploads").glob("*/data")))
+    network.send("Network.emulateNetworkConditions", slow | {"offline": True})
+    network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
+    page.on("dialog", lambda d: d.accept())
+    page.reload()
+    offsets: list[int] = []
+    page.on(
+        "request",
+        lambda r: offsets.append(int(r.headers["upload-offset"])) if r.method == "PATCH" else None,
+    )
+    page.get_by_text("Add slides", exact=True).first.click()
+    with page.expect_response(lambda r: "x-slide-id" in r.headers, timeout=60_000) as arrived:
+        page.locator(".cml-uploader input[type=file]").set_input_files(again)
+    assert offsets[0] >= 1 << 20
+    slide = store.get_slide(arrived.value.headers["x-slide-id"])
+    assert digest(Path(slide.path)) == digest(again)
+
+
+def digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def picture_is_drawn(page: Page) -> bool:
+    """Whether the viewer's canvas shows more than one colour."""
+    return bool(
+        page.evaluate(
+            """() => {
+              const canvas = document.querySelector(".cml-stage .openseadragon-canvas canvas");
+              const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+              const seen = new Set();
+              for (let i = 0; i < data.length; i += 4001 * 4) seen.add(data.slice(i, i + 3).join());
+              return seen.size > 20;
+            }"""
+        )
+    )
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 240.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)
