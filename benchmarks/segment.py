@@ -181,14 +181,16 @@ class EndlessReader(SlideReader):
             "test", (Scene(0, Size(side, side)),), 1, Mpp(0.2, 0.2), None, "brightfield", 3, 8, ""
         )
 
-    def read(self, scene: int, region_l0: Region, downsample: int = 1) -> NDArray[np.uint8]:
+    def read(self, scene: int, region_l0: Region, downsample: int = 1) -> NDArray[np.uint8]:  # noqa: ARG002
+        """The same pixels wherever they are asked for."""
         return self.noise[: -(-region_l0.h // downsample), : -(-region_l0.w // downsample)].copy()
 
     def covered(self, scene: int) -> list[Region]:
+        """All of it."""
         return [Region(0, 0, self.info.scenes[scene].size.w, self.info.scenes[scene].size.h)]
 
     def close(self) -> None:
-        pass
+        """Nothing is open."""
 
 
 class Replay:
@@ -208,7 +210,8 @@ class Replay:
             [c + ring for c in centres], np.zeros(n, np.int64), np.full(n, 0.8, np.float32), probs, centres
         )
 
-    def predict(self, batch: NDArray[np.uint8], min_score: float = 0.0) -> list[Instances]:
+    def predict(self, batch: NDArray[np.uint8], min_score: float = 0.0) -> list[Instances]:  # noqa: ARG002
+        """The same cells for every tile."""
         return [self.found] * len(batch)
 
 

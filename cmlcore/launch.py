@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ DEMO_NAME = "Demo smear (drawn, no real cells)"
 
 
 def start_server(host: str | None = None, port: int | None = None) -> None:
-    """Become the server; returns only by raising.
+    """Become the server; returns when it stops.
 
     Raises:
         InputError: the address is not loopback, or the application is not beside the library.
@@ -29,9 +30,11 @@ def start_server(host: str | None = None, port: int | None = None) -> None:
         raise InputError(f"The application is missing: {APP.name} does not lie beside the cmlcore folder.")
     print(f"CMLscope: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     os.environ.update(CML_HOST=host, CML_PORT=str(port))
+    settings.cache_clear()
     os.chdir(APP.parent)  # where Streamlit looks for its configuration
-    # A fresh process image: the server's own modules only, signals straight to it.
-    os.execv(sys.executable, [sys.executable, str(APP)])  # noqa: S606
+    # In this process, as "python app.py" would: what is imported already need not be imported again.
+    sys.argv = [str(APP)]
+    runpy.run_path(str(APP), run_name="__main__")
 
 
 def register_demo(progress: Callable[[float], None] | None = None) -> None:

@@ -16,7 +16,7 @@ from models.base import Instances, TileGrid
 from models.device import autocast, choose_device, describe, set_threads
 from models.grouping import GroupingSettings, group
 from models.registry import ModelCard
-from models.windowed_vit import OFFSET_UNIT, STRIDE, VitConfig, WindowedVit
+from models.windowed_vit import OFFSET_UNIT, STRIDE, VitConfig, WindowedVit, fold_norms
 
 
 class Type2:
@@ -32,7 +32,8 @@ class Type2:
         self.device = describe(device)
         self.grouping = GroupingSettings(stride=STRIDE, unit=OFFSET_UNIT, **card.extra.get("grouping", {}))
         self._device = device
-        self._net = net.to(device).eval()
+        fold_norms(net.eval())
+        self._net = net.to(device)
         self._net.to(memory_format=torch.channels_last)
 
     def predict(self, batch: NDArray[np.uint8], min_score: float = 0.0) -> list[Instances]:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from timm.layers.patch_embed import resample_patch_embed
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 STRIDE = 2  # of the maps that come out; map point (i, j) stands for the centre of tile pixel (2 i, 2 j)
 REACH = 80  # pixels; how far the decoder looks beyond the token under a pixel
@@ -110,6 +111,17 @@ def load_backbone(net: WindowedVit, path: Path) -> None:
     prefix = net.vit.num_prefix_tokens if not net.vit.no_embed_class else 0
     state["pos_embed"] = resample_abs_pos_embed(state["pos_embed"], [side, side], num_prefix_tokens=prefix)
     net.vit.load_state_dict(state)
+
+
+def fold_norms(net: nn.Module) -> None:
+    """Fold every BatchNorm that follows a convolution into it, in place; for inference alone."""
+    for part in net.modules():
+        if not isinstance(part, nn.Sequential):
+            continue
+        for i in range(len(part) - 1):
+            conv, norm = part[i], part[i + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                part[i], part[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
 
 
 class _ConvNorm(nn.Sequential):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -226,24 +227,17 @@ def test_predict_writes_coco_results(shell: Shell, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What the command line would have turned itself into."""
-    programs: list[list[str]] = []
-
-    def execv(_: str, words: list[str]) -> None:
-        programs.append(words)
-        raise SystemExit(0)
-
-    monkeypatch.setattr(os, "execv", execv)
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The programs that the command line would have run as the server."""
+    programs: list[str] = []
+    monkeypatch.setattr(runpy, "run_path", lambda path, run_name: programs.append(f"{run_name} {path}"))
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.chdir(Path.cwd())  # undone afterwards
     return programs
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "example.org", ""])
-def test_serve_refuses_to_be_reached_from_elsewhere(
-    shell: Shell, started: list[list[str]], host: str
-) -> None:
+def test_serve_refuses_to_be_reached_from_elsewhere(shell: Shell, started: list[str], host: str) -> None:
     code, out, err = shell("serve", "--host", host)
     assert (code, out, started) == (2, "", [])
     assert _one_sentence(err)
@@ -251,12 +245,13 @@ def test_serve_refuses_to_be_reached_from_elsewhere(
 
 @pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1:8765"), ("::1", "[::1]:8765")])
 def test_serve_prints_its_address_and_becomes_the_server(
-    shell: Shell, started: list[list[str]], host: str, address: str
+    shell: Shell, started: list[str], host: str, address: str
 ) -> None:
     code, out, _ = shell("serve", "--host", host, "--port", 8765)
     assert code == 0
     assert f"http://{address}" in out
-    assert [Path(w[1]).name for w in started] == ["app.py"]
+    assert [Path(w).name for w in started] == ["app.py"]
+    assert started[0].startswith("__main__ ")
 
 
 def test_serve_demo_adds_the_drawn_slide_once(cml_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from importlib import import_module
 from itertools import count
 from typing import Any, Protocol, cast
 
@@ -52,31 +51,31 @@ class Engine:
             RunError: the scheduler does not answer.
 
         """
-        dask: Any = import_module("dask")  # here and not above: the first page must not wait for it
-        distributed: Any = import_module("distributed")
-        logging.getLogger("distributed").setLevel(logging.ERROR)
-        memory: int = import_module("distributed.system").MEMORY_LIMIT  # heeds the limits of a container
+        import dask  # here and not above: the first page must not wait for it
+        import distributed
+        from distributed.system import MEMORY_LIMIT  # heeds the limits of a container
 
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what failed ourselves
+        local_cluster: Any = distributed.LocalCluster  # its types are not declared
+        client: Any = distributed.Client
         wanted = settings()
         dask.config.set(_dask_config())
         self._cluster: Any = None
         if not wanted.dask:
-            self._cluster = distributed.LocalCluster(
+            self._cluster = local_cluster(
                 n_workers=wanted.workers,
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",  # no passwords on these ports: nobody else may reach them
                 scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 local_directory=str(wanted.home / "dask"),
-                memory_limit=int(memory * _MEMORY_SHARE / wanted.workers),
-                silence_logs=logging.ERROR,
+                memory_limit=int(MEMORY_LIMIT * _MEMORY_SHARE / wanted.workers),
+                silence_logs=logging.CRITICAL,
             )
         self._tag = new_id()
         self._numbers = count()
         try:
-            self._client: Any = distributed.Client(
-                self._cluster or wanted.dask, timeout=CONNECT_S, set_as_default=False
-            )
+            self._client: Any = client(self._cluster or wanted.dask, timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError) as e:
             raise RunError(
                 f"The Dask scheduler {wanted.dask} does not answer; start it or unset CML_DASK."

@@ -21,7 +21,7 @@ LOADER = "CML_MODEL_LOADER"  # "module:function" in place of the registry's; tes
 NO_MEMORY = (
     "There was not enough memory; choose a smaller region or batch, or free memory, and resume the run."
 )
-_KEPT = 2  # two runs that take turns do not reload each other's model
+_KEPT = 4  # as many runs take turns at most; they must not reload each other's models
 
 
 class _Closable(Protocol):

@@ -11,7 +11,7 @@ from cmlcore.errors import CmlError, RunError
 from cmlcore.jobs.device import note_speed
 from cmlcore.jobs.engine import Engine, Future, sentence
 from cmlcore.jobs.manifest import finish_run
-from cmlcore.jobs.road import CANCEL_FLAG, open_run, plan_blocks, work_blocks
+from cmlcore.jobs.road import open_run, plan_blocks, raise_flag, work_blocks
 from cmlcore.jobs.runs import CANCELLED
 from cmlcore.jobs.sitting import HEARTBEAT_S, Sitting, job_of
 from cmlcore.store import Run
@@ -62,6 +62,11 @@ class RunLoop:
             if engine:
                 engine.close()
 
+    def give_up(self, error: BaseException) -> None:
+        """Fail every run at work, after something nobody foresaw; each can be resumed."""
+        for sitting in list(self._sittings.values()):
+            self._fail(sitting, error)
+
     # -- rows in ----------------------------------------------------------------------------------------
 
     def _take_queued(self) -> None:
@@ -93,7 +98,7 @@ class RunLoop:
             sitting = self._sittings[run_id]
             if sitting.cancel_seen_s is None:
                 sitting.cancel_seen_s = time.monotonic()
-                _raise_flag(sitting)
+                raise_flag(sitting.job.folder)
             futures = [f for f in self._futures(sitting) if not f.done()]
             if futures and time.monotonic() - sitting.cancel_seen_s < PATIENCE_S:
                 continue
@@ -121,11 +126,7 @@ class RunLoop:
             return
         failed = self._collect(sitting) if sitting.stage == "segmenting" else self._step_on(sitting)
         if failed is not None:
-            if not isinstance(failed, CmlError):
-                log.error("Run %s failed.", sitting.run.id, exc_info=failed)
-            _raise_flag(sitting)
-            self._drop_quietly(sitting)
-            self._end(sitting, "failed", sentence(failed))
+            self._fail(sitting, failed)
         elif time.monotonic() - sitting.told_s > HEARTBEAT_S:
             sitting.tell()
 
@@ -179,10 +180,13 @@ class RunLoop:
         sitting.tell(**{**ended, **more})
         del self._sittings[sitting.run.id]
 
-    def _drop_quietly(self, sitting: Sitting) -> None:
-        """After a failure the flag ends what is at work; nobody waits for it, so nothing is killed."""
+    def _fail(self, sitting: Sitting, error: BaseException) -> None:
+        if not isinstance(error, CmlError):
+            log.error("Run %s failed.", sitting.run.id, exc_info=error)
+        raise_flag(sitting.job.folder)  # nobody waits for what is still at work, so nothing is killed
         if self._engine:
             self._engine.call_off([f for f in self._futures(sitting) if not f.done()])
+        self._end(sitting, "failed", sentence(error))
 
     # -- batches out ------------------------------------------------------------------------------------
 
@@ -218,8 +222,3 @@ def _step_of(sitting: Sitting) -> tuple[Any, ...]:
     if sitting.stage == "planning":
         return plan_blocks, sitting.job
     return finish_run, sitting.job, sitting.plan, {"run_id": sitting.run.id, **sitting.story()}
-
-
-def _raise_flag(sitting: Sitting) -> None:
-    sitting.job.folder.mkdir(parents=True, exist_ok=True)
-    (sitting.job.folder / CANCEL_FLAG).touch()

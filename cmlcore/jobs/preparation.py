@@ -130,7 +130,7 @@ def try_slide(slide: Slide, stopping: Callable[[], bool]) -> bool:
     """``work_slide``; False if it could not be done at present (said in the log)."""
     try:
         work_slide(slide, stopping)
-    except CmlError as e:
+    except (CmlError, OSError) as e:
         log.warning("Slide %s: %s", slide.id, e)
         return False
     return True

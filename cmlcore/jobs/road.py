@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,12 @@ def work_blocks(
         except RunCancelledError:  # an answer like any other: the parts written so far count
             pass
     return Tick(tuple(done), cells, recut, time.monotonic() - begun, stage_s)
+
+
+def raise_flag(folder: Path) -> None:
+    """Have the workers stop at their next tile; where no file can be made, they are killed in time."""
+    with suppress(OSError):
+        (folder / CANCEL_FLAG).touch()
 
 
 def recut_count(folder: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from cmlcore import store
 from cmlcore.errors import InputError, ModelError, MppUnknownError
 from cmlcore.geometry import Mpp
 from cmlcore.jobs.regions import checked_rois
-from cmlcore.jobs.road import CANCEL_FLAG
+from cmlcore.jobs.road import CANCEL_FLAG, raise_flag
 from cmlcore.segmentation import SegmentSettings
 from cmlcore.slides.base import Scene, SlideInfo
 from cmlcore.store import Polygon
@@ -137,8 +136,7 @@ def cancel_run(run_id: str) -> None:
     if store.update_run(run_id, only=("queued",), **ended):
         return
     if store.update_run(run_id, only=("running",), cancel_requested=True):
-        with contextlib.suppress(FileNotFoundError):  # no folder yet: the row's mark is seen before any work
-            (store.run_dir(run_id) / CANCEL_FLAG).touch()
+        raise_flag(store.run_dir(run_id))
 
 
 CANCELLED = "Cancelled; the blocks done so far are kept, and the run can be resumed."
@@ -162,9 +160,7 @@ def resume_run(run_id: str) -> None:
         "message": "",
         "stage_fraction": 0.0,
     }
-    store.update_run(
-        run_id, only=("failed", "cancelled"), created_at=now(), finished_at=None, eta_s=None, **fresh
-    )
+    store.update_run(run_id, only=("failed", "cancelled"), finished_at=None, eta_s=None, **fresh)
 
 
 def delete_run(run_id: str) -> None:

@@ -18,6 +18,7 @@ from cmlcore.settings import settings
 
 log = logging.getLogger(__name__)
 BUSY_S, IDLE_S = 0.1, 0.3  # between two looks at the rows
+JOIN_S = 5.0
 SORRY_S = 3.0  # after a failure that may pass: a full disk, a scheduler that is away
 
 
@@ -70,7 +71,7 @@ class JobService:
             slides = threading.Thread(target=self._work_slides, name="slides", daemon=True)
             slides.start()
             self._work_runs()
-            slides.join()
+            slides.join(JOIN_S)  # a file that hangs does not hold up the server's end
 
     def _work_runs(self) -> None:
         loop = RunLoop()
@@ -82,12 +83,18 @@ class JobService:
                     recovered = True
                 loop.turn()
                 self._stop.wait(BUSY_S if loop.busy else IDLE_S)
-            except CmlError as e:
+            except (CmlError, OSError) as e:
                 log.warning("Runs wait: %s", e)
+                self._stop.wait(SORRY_S)
+            except Exception as e:
+                log.exception(
+                    "The runs at work are given up."
+                )  # a silent end of this thread would hang them all
+                loop.give_up(e)
                 self._stop.wait(SORRY_S)
         try:
             loop.put_back()
-        except CmlError as e:
+        except (CmlError, OSError) as e:
             log.warning("Runs are not put back in the queue, the next start will do it: %s", e)
 
     def _work_slides(self) -> None:

@@ -19,7 +19,6 @@ _KEYS = (
     "settings",
     "rois_l0",
     "area_mm2",
-    "device",
     "classes",
     "versions",
 )
@@ -29,7 +28,8 @@ def header_facts(manifest: Mapping[str, Any]) -> dict[str, str]:
     """The manifest's facts that an export repeats, as one-line texts in a fixed order.
 
     Only what decides the cells, so that the page and the shell write the same bytes: no run id, no
-    times. Facts the manifest lacks are left out; nested ones become JSON with sorted keys.
+    times, no count of threads. Facts the manifest lacks are left out; nested ones become JSON with
+    sorted keys.
     """
     facts = {"research_use": RESEARCH_USE}
     for key in _KEYS:

@@ -1,17 +1,17 @@
 """The engine: read ahead of the device, predict in batches, keep what each block owns, measure it.
 
-Two threads beside the caller's: one reads tiles into a short queue, one measures the block before while
-the network works on the next. At most a few batches are held, however many cells the slide has.
+Two threads beside the caller's: one reads a few tiles ahead, one measures the blocks before while the
+network works on the next. At most a few batches are held, however many cells the slide has.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -79,25 +79,22 @@ def segment_blocks(
 
     """
     batch = settings.batch or default_batch(model)
-    stop = threading.Event()
-    tiles: queue.Queue[_Tile | Exception | None] = queue.Queue(maxsize=2 * batch)
-    thread = threading.Thread(target=_read_ahead, args=(reader, plan, indices, tiles, stop), daemon=True)
-    thread.start()
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="measure")
+    reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
+    measuring = ThreadPoolExecutor(max_workers=1, thread_name_prefix="measure")
+    tiles = _ahead(reading, lambda index: _read(reader, plan, index), indices, 2 * batch, cancelled)
     waiting: list[Future[BlockResult]] = []
     try:
-        for group in _groups(tiles, batch, cancelled):
+        while group := list(islice(tiles, batch)):
             _predict(model, group, batch, settings.min_score)
             for tile in group:
                 _raise_if(cancelled)
                 _recut(reader, plan, model, settings.min_score, tile)
-            ready, waiting = waiting, [pool.submit(_measure, t, plan, model.classes) for t in group]
+            ready, waiting = waiting, [measuring.submit(_measure, t, plan, model.classes) for t in group]
             yield from (f.result() for f in ready)
         yield from (f.result() for f in waiting)
     finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-        thread.join()
+        reading.shutdown(wait=True, cancel_futures=True)
+        measuring.shutdown(wait=True, cancel_futures=True)
 
 
 def default_batch(model: CellModel) -> int:
@@ -113,55 +110,30 @@ def tile_region(plan: Plan, index: int, margin: int | None = None) -> Region:
 # -- reading ------------------------------------------------------------------------------------------
 
 
-def _read_ahead(
-    reader: SlideReader,
-    plan: Plan,
+def _read(reader: SlideReader, plan: Plan, index: int) -> _Tile:
+    start = time.perf_counter()
+    region = tile_region(plan, index)
+    rgb = read_m(reader, plan.scene, plan.frame, region)
+    return _Tile(index, region, rgb, {"read": time.perf_counter() - start})
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    read: Callable[[int], _Tile],
     indices: Iterable[int],
-    out: queue.Queue[_Tile | Exception | None],
-    stop: threading.Event,
-) -> None:
-    """Put tiles, then None; a failure is put in their place and raised by the caller's thread."""
-
-    def put(item: _Tile | Exception | None) -> bool:
-        while not stop.is_set():
-            try:
-                out.put(item, timeout=_POLL_S)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    try:
-        for index in indices:
-            start = time.perf_counter()
-            region = tile_region(plan, index)
-            rgb = read_m(reader, plan.scene, plan.frame, region)
-            if not put(_Tile(index, region, rgb, {"read": time.perf_counter() - start})):
-                return
-        put(None)
-    except Exception as e:  # noqa: BLE001  (handed over, not swallowed)
-        put(e)
-
-
-def _groups(
-    tiles: queue.Queue[_Tile | Exception | None], batch: int, cancelled: Callable[[], bool]
-) -> Iterator[list[_Tile]]:
-    group: list[_Tile] = []
-    while True:
+    depth: int,
+    cancelled: Callable[[], bool],
+) -> Iterator[_Tile]:
+    """Tiles in order, ``depth`` of them read or being read before they are asked for."""
+    todo = iter(indices)
+    under_way = deque(pool.submit(read, index) for index in islice(todo, depth))
+    while under_way:
         _raise_if(cancelled)
-        try:
-            item = tiles.get(timeout=_POLL_S)
-        except queue.Empty:
+        if not wait([under_way[0]], timeout=_POLL_S).done:
             continue
-        if isinstance(item, Exception):
-            raise item
-        if item is not None:
-            group.append(item)
-        if group and (item is None or len(group) == batch):
-            yield group
-            group = []
-        if item is None:
-            return
+        tile = under_way.popleft().result()
+        under_way.extend(pool.submit(read, index) for index in islice(todo, 1))
+        yield tile
 
 
 def _raise_if(cancelled: Callable[[], bool]) -> None:

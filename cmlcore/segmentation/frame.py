@@ -2,7 +2,8 @@
 
 The frame is anchored at the scene's (0, 0), so ``x_m = x_l0 * mpp_l0 / model_mpp``. Pixel k of the frame
 is the bilinear value at its centre k + 0.5, looked up in the coarsest power-of-two reduction that is at
-least as fine as the frame. Whichever tile asks for a pixel, it gets the same bytes.
+least as fine as the frame; where that is finer by a good part, it is the mean of four such values, lest
+fine texture turns into noise. Whichever tile asks for a pixel, it gets the same bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cmlcore.slides.base import SlideReader
 
 _BITS = 5  # cv2.remap interpolates in steps of 1/32 pixel; places are rounded to them beforehand
 _EXACT = 1e-6
+_COARSER = 1.2  # source pixels per frame pixel from which four values are averaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +70,22 @@ def read_m(reader: SlideReader, scene: int, frame: Frame, region_m: Region) -> N
     """
     d = frame.downsample
     lx, ly = frame.l0_from_m
-    cols, x0, x1 = _places(region_m.x, region_m.w, lx / d)
-    rows, y0, y1 = _places(region_m.y, region_m.h, ly / d)
+    fine = 2 if max(lx, ly) / d > _COARSER else 1
+    cols, x0, x1 = _places(region_m.x * fine, region_m.w * fine, lx / d / fine)
+    rows, y0, y1 = _places(region_m.y * fine, region_m.h * fine, ly / d / fine)
     source = reader.read(scene, Region(x0 * d, y0 * d, (x1 - x0) * d, (y1 - y0) * d), d)
     mask = (1 << _BITS) - 1
-    if source.shape[:2] == (region_m.h + 1, region_m.w + 1) and not (
-        (cols & mask).any() or (rows & mask).any()
-    ):
+    on_grid = not ((cols & mask).any() or (rows & mask).any())
+    if on_grid and source.shape[:2] == (region_m.h + 1, region_m.w + 1):
         return np.ascontiguousarray(source[:-1, :-1])  # the frame is the slide's own grid
-    whole = np.empty((region_m.h, region_m.w, 2), dtype=np.int16)
+    whole = np.empty((len(rows), len(cols), 2), dtype=np.int16)
     whole[..., 0] = (cols >> _BITS)[None, :]
     whole[..., 1] = (rows >> _BITS)[:, None]
     part = (((rows & mask) << _BITS)[:, None] + (cols & mask)[None, :]).astype(np.uint16)
-    return np.asarray(
-        cv2.remap(source, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8
-    )
+    out = cv2.remap(source, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if fine > 1:
+        out = cv2.resize(out, (region_m.w, region_m.h), interpolation=cv2.INTER_AREA)
+    return np.asarray(out, dtype=np.uint8)
 
 
 def _places(first_m: int, count: int, step: float) -> tuple[NDArray[np.int64], int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -86,8 +87,8 @@ class JpegTiffWriter:
         ]
         if self._mpp:
             for tag, um in ((282, self._mpp.x), (283, self._mpp.y)):
-                per_cm = round(1e4 / (um * 2**level) * 1000)
-                entries.append((tag, RATIONAL, 1, struct.pack("<2I", per_cm, 1000)))
+                per_cm = Fraction(1e4 / (um * 2**level)).limit_denominator(10**5)
+                entries.append((tag, RATIONAL, 1, struct.pack("<2I", *per_cm.as_integer_ratio())))
             entries.append((tf.RESOLUTION_UNIT, SHORT, 1, struct.pack("<H", 3)))
         arrays, fields = b"", b""
         for tag, kind, count, value in sorted(entries):

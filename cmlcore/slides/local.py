@@ -58,14 +58,15 @@ def _open_tiff(path: Path) -> StoredReader:
     from cmlcore.slides import tiff, vendor
 
     first = checked.ifds[0]
-    if "<OME" not in first.text(tiff_file.DESCRIPTION) and vendor.recognised(path):
-        return vendor.VendorReader(path, tiff_file.compression_of(first))
-    return tiff.TiffReader(path, checked)
+    known = "" if "<OME" in first.text(tiff_file.DESCRIPTION) else vendor.vendor_of(path)
+    if not known or (known == vendor.GENERIC and not first.rgb8):
+        return tiff.TiffReader(path, checked)
+    return vendor.VendorReader(path, tiff_file.compression_of(first))
 
 
 def _open_vendor(path: Path, refusal: str) -> StoredReader:
     from cmlcore.slides import vendor
 
-    if not vendor.recognised(path):
+    if not vendor.vendor_of(path):
         raise SlideError(refusal)
     return vendor.VendorReader(path)

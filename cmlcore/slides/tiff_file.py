@@ -66,6 +66,11 @@ class Ifd:
         return TILE_WIDTH in self.tags
 
     @property
+    def rgb8(self) -> bool:
+        """Whether pixels have at least three samples of 8 bits."""
+        return self.one(SAMPLES, 1) >= 3 and {int(b) for b in self.tags.get(BITS, ())} == {8}
+
+    @property
     def segments(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """Offsets and byte counts of the tiles or strips."""
         where, length = (TILES, TILE_BYTES) if self.tiled else (STRIPS, STRIP_BYTES)

@@ -19,6 +19,7 @@ from cmlcore.slides.pixels import on_white
 from cmlcore.slides.stored import MAX_SIDE, StoredReader, iso_date, power_levels
 
 CACHE_BYTES = 256 << 20
+GENERIC = "generic-tiff"  # any tiled TIFF, even one whose depth or channels OpenSlide would drop
 NAMES = {
     "aperio": "Aperio SVS",
     "hamamatsu": "Hamamatsu NDPI",
@@ -29,7 +30,7 @@ NAMES = {
     "philips-tiff": "Philips TIFF",
     "trestle": "Trestle TIFF",
     "sakura": "Sakura SVSLIDE",
-    "generic-tiff": "Tiled TIFF",
+    GENERIC: "Tiled TIFF",
 }
 DATES = ("aperio.Date", "tiff.DateTime", "dicom.AcquisitionDateTime", "dicom.ContentDate", "ventana.ScanDate")
 SYNTAXES = {
@@ -40,9 +41,9 @@ SYNTAXES = {
 }
 
 
-def recognised(path: Path) -> bool:
-    """Whether OpenSlide knows the file. It looks at content, and for MRXS at the name too."""
-    return bool(openslide.OpenSlide.detect_format(str(path)))
+def vendor_of(path: Path) -> str:
+    """OpenSlide's name of the format by content (MRXS: by name too), empty if it knows none."""
+    return openslide.OpenSlide.detect_format(str(path)) or ""
 
 
 class VendorReader(StoredReader):

@@ -29,6 +29,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--device", default="auto")
     p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--workers", type=int, default=1, help="processes that draw tiles; 0 for none")
     return p.parse_args(words)
 
 
@@ -53,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> None:
     print(f"Training {args.model} on {describe(device)}.", flush=True)
     scenes = load_scenes(records(args.data, "train"), args.cache or args.out / "cache")
     print(f"{len(scenes)} images, {sum(len(s.labels) for s in scenes)} cells.", flush=True)
-    budget = Budget(minutes=args.minutes, steps=args.steps, batch=args.batch)
+    budget = Budget(minutes=args.minutes, steps=args.steps, batch=args.batch, workers=args.workers)
     tiles = CellTiles(scenes, 10_000_000, args.seed, TileSettings(same_size=args.batch))
     loop = Loop(_recipe(args), budget, args.out, device)
     weights = loop.run(tiles)

@@ -16,7 +16,7 @@ from cmlcore.ui import widgets
 
 def cell_facts(cell: dict[str, Any], classes: Sequence[str], mpp: Mpp) -> None:
     """Class, confidence, probabilities and measures of one row of the cell table."""
-    st.html(f'<div class="cml-cell">{widgets.chip(cell["cls"])}<b>{fmt.percent(cell["score"])}</b></div>')
+    st.html(f'<div class="cmlp-cell">{widgets.chip(cell["cls"])}<b>{fmt.percent(cell["score"])}</b></div>')
     st.html(bars(cell["probs"], classes))
     widgets.facts(measures(cell, mpp))
 
@@ -43,4 +43,4 @@ def bars(probs: Sequence[float], classes: Sequence[str]) -> str:
         f"<b>{fmt.percent(p)}</b>"
         for p, key in ranked
     )
-    return f'<div class="cml-bars">{rows}</div>'
+    return f'<div class="cmlp-bars">{rows}</div>'

@@ -75,7 +75,7 @@ def _filters(a: Run, b: Run) -> tuple[tuple[str, ...] | None, float]:
 def _differences(a: Run, b: Run, first: list[tables.Line], second: list[tables.Line]) -> None:
     st.subheader("Differences", anchor=False)
     st.html(difference_table(tables.pair_lines(first, second), names(a, b)))
-    st.html(f'<div class="cml-narrow">{facts_table(a, b)}</div>')
+    st.html(f'<div class="cmlp-narrow">{facts_table(a, b)}</div>')
     areas = data.area_mm2(a), data.area_mm2(b)
     st.caption(
         "Per cent of the cells shown. Density per mm² of the area each run analysed: "
@@ -112,7 +112,7 @@ def difference_table(lines: list[tables.PairLine], titles: tuple[str, str]) -> s
         ]
         for x in lines
     ]
-    key = f'<p class="cml-note">1: {widgets.text(titles[0])} · 2: {widgets.text(titles[1])}</p>'
+    key = f'<p class="cmlp-note">1: {widgets.text(titles[0])} · 2: {widgets.text(titles[1])}</p>'
     return key + widgets.table_html(head, rows, groups=groups)
 
 

@@ -41,10 +41,10 @@ def slide_card(slide: Slide, runs: int) -> None:
 def thumbnail_html(slide: Slide) -> str:
     """The first scene's thumbnail, or a quiet field where there is none."""
     if slide.status not in ("ready", "converting") or slide.info is None:
-        return '<div class="cml-thumb"></div>'
+        return '<div class="cmlp-thumb"></div>'
     url = f"/thumbnails/{slide.id}/0.jpeg?side=512"
     image = f'<img src="{url}" alt="Overview of {escape(slide.name)}" loading="lazy">'
-    return f'<div class="cml-thumb">{image}</div>'
+    return f'<div class="cmlp-thumb">{image}</div>'
 
 
 def _facts(slide: Slide, runs: int) -> None:

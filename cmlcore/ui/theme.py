@@ -86,7 +86,7 @@ def css(colors: Palette) -> str:
         "line": colors.line,
         "accent": colors.accent,
     }
-    root = "".join(f"--cml-{name}: {value};" for name, value in values.items())
+    root = "".join(f"--cmlp-{name}: {value};" for name, value in values.items())
     return f"<style>:root {{{root}}}\n{_STYLE}</style>"
 
 

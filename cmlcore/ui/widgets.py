@@ -73,13 +73,13 @@ def empty_state(icon: str, title: str, text: str) -> Iterator[None]:
 def facts(pairs: Mapping[str, str]) -> None:
     """Names and values in two columns; values are plain text."""
     rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in pairs.items())
-    st.html(f'<dl class="cml-facts">{rows}</dl>')
+    st.html(f'<dl class="cmlp-facts">{rows}</dl>')
 
 
 def chip(key: str, note: str = "") -> str:
     """HTML of a class: its colour and its name."""
     dot = f'<i style="background:{color(key)}"></i>'
-    return f'<span class="cml-chip">{dot}{escape(label(key))}{escape(note)}</span>'
+    return f'<span class="cmlp-chip">{dot}{escape(label(key))}{escape(note)}</span>'
 
 
 def class_chips(keys: Iterable[str]) -> None:
@@ -130,5 +130,5 @@ def table_html(
         f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{c}</td>" for c in row[1:]) + "</tr>"
         for row in rows
     )
-    kind = "cml-table cml-total" if total else "cml-table"
+    kind = "cmlp-table cmlp-total" if total else "cmlp-table"
     return f'<table class="{kind}"><thead>{over}<tr>{titles}</tr></thead><tbody>{body}</tbody></table>'

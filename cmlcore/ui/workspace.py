@@ -94,4 +94,4 @@ def counts_html(lines: list[tables.Line]) -> str:
         f"<b>{fmt.count(x.count)}</b><span>{fmt.percent(x.share)}</span>"
         for x in lines
     )
-    return f'<div class="cml-counts">{rows}</div>'
+    return f'<div class="cmlp-counts">{rows}</div>'

@@ -69,10 +69,19 @@ class PartialUpload:
                 ) from e
             raise StorageError(f"The upload cannot be written ({e.strerror}); try again.") from e
 
+    @property
+    def _finished(self) -> Path:
+        return self.folder / (f"slide.{self.extension}" if self.extension else "slide")
+
     def named(self) -> Path:
         """The finished file under a neutral name with the extension the user's file had."""
-        target = self.folder / f"slide.{self.extension}" if self.extension else self.folder / "slide"
-        return self.data.replace(target)
+        return self.data.replace(self._finished)
+
+    def unnamed(self) -> bool:
+        """Take ``named`` back where nobody has taken the file; False if the bytes are not here any more."""
+        if self._finished.exists():
+            self._finished.replace(self.data)
+        return self.data.exists()
 
     def arrived(self, slide: str) -> None:
         """Remember the slide; the bytes have been moved to it."""
@@ -142,7 +151,15 @@ def find(upload_id: str) -> PartialUpload:
         facts = json.loads((folder / "upload.json").read_text())
     except FileNotFoundError:
         raise NotFoundError("There is no such upload; start it again.") from None
-    return PartialUpload(upload_id, folder, facts["length"], facts["extension"], facts["slide"])
+    upload = PartialUpload(upload_id, folder, facts["length"], facts["extension"], facts["slide"])
+    if (
+        upload.slide is None and not upload.data.exists() and not upload.unnamed()
+    ):  # the server died right then
+        upload.remove()
+        raise NotFoundError(
+            "This upload has ended; look whether its slide is in the list, else start it again."
+        )
+    return upload
 
 
 def sweep(older_than_s: float = KEPT_S) -> int:

@@ -14,7 +14,7 @@ from anyio import to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from cmlcore.errors import CmlError, InputError, SlideError
+from cmlcore.errors import CmlError, InputError, SlideError, StorageError
 from cmlcore.jobs import intake_slide
 from cmlcore.settings import settings
 from cmlcore.web.answers import NO_STORE, answering, refusal
@@ -124,10 +124,14 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
 
 
 async def _finish(upload: PartialUpload) -> None:
-    """Hand the whole file over; the upload remembers its slide for a lost answer may be asked for again."""
+    """Hand the whole file over; the upload keeps the slide's id, for a lost answer may be asked for again."""
 
     def hand_over() -> None:
-        slide = intake_slide(upload.named(), in_place=False)
+        try:
+            slide = intake_slide(upload.named(), in_place=False)
+        except StorageError:
+            upload.unnamed()
+            raise
         upload.arrived(slide)
 
     await _or_removed(upload, lambda: to_thread.run_sync(hand_over))

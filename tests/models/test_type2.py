@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -16,7 +17,7 @@ from shapely.geometry import Polygon
 from cmlcore.errors import ModelError
 from models import registry, type2
 from models.registry import ModelCard
-from models.windowed_vit import REACH, VitConfig, WindowedVit
+from models.windowed_vit import REACH, VitConfig, WindowedVit, fold_norms
 
 TINY = VitConfig(backbone="vit_tiny_patch16_224", window=64, taps=(1, 3, 5), width=64)
 
@@ -63,6 +64,14 @@ def test_maps_do_not_depend_on_the_tile_beyond_the_reach(net):
     assert whole.shape[3] - 32 - inner > 40
     torch.testing.assert_close(whole[..., 32 + inner :], part[..., inner:], atol=1e-4, rtol=0)
     assert not torch.allclose(whole[..., 32], part[..., 0], atol=1e-3)
+
+
+def test_folded_norms_change_nothing(net):
+    folded = copy.deepcopy(net)
+    fold_norms(folded)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(noise(64, 128)), net(noise(64, 128)), atol=1e-3, rtol=1e-3)
 
 
 def tiny_card(folder: Path, net: WindowedVit, **changes: object) -> ModelCard:
@@ -127,7 +136,7 @@ def iou(a, b) -> float:
 @pytest.mark.parametrize(("x", "y"), [(256, 0), (0, 256), (256, 256)])
 def test_a_tile_gives_the_cells_of_a_larger_tile(real_data, x, y):
     path = sorted((real_data / "bbbc041seg" / "val" / "images").iterdir())[0]
-    image = cv2.resize(cv2.imread(str(path))[..., ::-1], None, fx=0.375, fy=0.375, interpolation=cv2.INTER_AREA)
+    image = cv2.resize(cv2.imread(str(path))[..., ::-1], (600, 450), interpolation=cv2.INTER_AREA)
     field = np.pad(image, ((0, 768), (0, 768), (0, 0)), mode="reflect")[:768, :768].transpose(2, 0, 1)
     model = registry.load_model("type2", "cpu", 1)
     side, margin = 512, model.grid.margin

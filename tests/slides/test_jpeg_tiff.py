@@ -41,7 +41,7 @@ def test_bytes_come_back(tmp_path: Path) -> None:
     assert {key: file.tile(*key) for key in order} == tiles
     file.close()
     file.close()
-    assert probe(path).mpp == Mpp(0.22, 0.22)
+    assert probe(path).mpp == Mpp(0.22, 0.22)  # stored as a ratio of whole numbers
 
 
 def test_a_foreign_file_laid_out_alike_is_handed_on(tmp_path: Path) -> None:

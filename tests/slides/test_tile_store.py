@@ -62,7 +62,8 @@ def test_every_tile_is_the_slide(
                 tile = simplejpeg.decode_jpeg(store.tile(0, level, col, row))
                 direct = expected(image, path, level, col, row)
                 assert tile.shape == direct.shape
-                assert np.abs(tile.astype(int) - direct).mean() < CLOSE
+                packed = simplejpeg.decode_jpeg(jpeg(direct, 85)).astype(int)
+                assert np.abs(packed - tile).mean() < CLOSE / 2
     store.close()
 
 

@@ -156,7 +156,7 @@ def test_results_count_what_the_parts_hold(open_page, add_slide, add_run) -> Non
     assert values["Cells"] == "100"
     assert values["Area analysed"] == "3.00\u202fmm²"
     assert values["Density"] == "33\u202f/mm²"
-    table = next(h for h in (e.proto.body for e in test.get("html")) if "cml-table" in h)
+    table = next(h for h in (e.proto.body for e in test.get("html")) if "cmlp-table" in h)
     assert "<td>60</td><td>60.0\u202f%</td><td>20.0</td>" in table
     assert len(test.get("plotly_chart")) == 4
     test.slider(key=f"score-{run.id}").set_value(0.65).run()
@@ -195,7 +195,7 @@ def test_compare_offers_two_models_and_subtracts(open_page, add_slide, add_run) 
     test = open_page("compare")
     assert test.selectbox(key="select-a").value == first.id
     assert test.selectbox(key="select-b").value == second.id
-    table = next(h for h in (e.proto.body for e in test.get("html")) if "cml-total" in h)
+    table = next(h for h in (e.proto.body for e in test.get("html")) if "cmlp-total" in h)
     assert "<td>60</td><td>50</td><td>−10</td>" in table
     assert "<td>10</td><td>12</td><td>+2</td>" in table
     facts = next(h for h in (e.proto.body for e in test.get("html")) if "Device" in h)

@@ -15,6 +15,7 @@ from httpx import Response
 from starlette.testclient import TestClient
 
 from cmlcore import store
+from cmlcore.errors import StorageError
 from cmlcore.settings import settings
 from cmlcore.web import upload_files, uploads
 
@@ -156,6 +157,35 @@ def test_a_full_disk_loses_nothing(client: TestClient, czi: Path, monkeypatch: p
 
     assert patch(client, url, half, body[half:]).status_code == 204
     assert Path(store.list_slides()[0].path).read_bytes() == body
+
+
+def test_an_intake_that_fails_can_be_tried_again(
+    client: TestClient, czi: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = czi.read_bytes()
+    url = create(client, len(body))
+
+    def full(*_: object, **__: object) -> str:
+        raise StorageError("The disk is full; free some space and try again.")
+
+    with monkeypatch.context() as m:
+        m.setattr(uploads, "intake_slide", full)
+        assert patch(client, url, 0, body).status_code == 507
+    assert client.head(url, headers=TUS).headers["upload-offset"] == str(len(body))
+    answer = patch(client, url, len(body), b"")
+    assert Path(store.get_slide(answer.headers["x-slide-id"]).path).read_bytes() == body
+
+
+def test_a_server_killed_while_handing_over_is_mended(client: TestClient, czi: Path) -> None:
+    body = czi.read_bytes()
+    url = create(client, len(body))
+    upload = upload_files.find(url.rsplit("/", 1)[1])
+    upload.data.write_bytes(body)
+    upload.named()
+    assert client.head(url, headers=TUS).headers["upload-offset"] == str(len(body))
+    upload.named().unlink()
+    assert client.head(url, headers=TUS).status_code == 404
+    assert leftovers() == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
