@@ -13,7 +13,7 @@ TEST_ARGS ?=
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.runtime $(FRONTEND)/dist/.built
-	@$(BIN)/python -m cmlcore serve --demo $(RUN_ARGS)
+	@$(BIN)/python -m cmlcore serve --demo $(RUN_ARGS) || [ $$? -eq 130 ] # 130: the user's own Ctrl-C
 
 test: $(VENV)/.dev $(FRONTEND)/dist/.built
 	$(BIN)/python -m pytest $(TEST_ARGS)

@@ -137,6 +137,15 @@ class Normalise(nn.Module):
         return result
 
 
+class FloatRpnHead(RPNHead):  # type: ignore[misc]  # torchvision has no types
+    """torchvision decodes boxes in the type of the deltas; in bf16 an x of 600 is 4 pixels coarse."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """As torchvision's, in float32."""
+        objectness, deltas = super().forward(x)
+        return [o.float() for o in objectness], [d.float() for d in deltas]
+
+
 class PartialRpn(RegionProposalNetwork):  # type: ignore[misc]  # torchvision has no types
     """A region proposal network that knows unlabelled cells and tiles of any size."""
 
@@ -187,7 +196,7 @@ def build(config: MaskRcnnConfig, n_classes: int) -> GeneralizedRCNN:
     deep = config.backbone == REFERENCE.backbone
     rpn = PartialRpn(
         anchors,
-        RPNHead(channels, anchors.num_anchors_per_location()[0], conv_depth=2 if deep else 1),
+        FloatRpnHead(channels, anchors.num_anchors_per_location()[0], conv_depth=2 if deep else 1),
         fg_iou_thresh=0.6,
         bg_iou_thresh=0.3,
         batch_size_per_image=256,

@@ -64,7 +64,8 @@ def voted_boxes(kept: Tensor, boxes: Tensor, scores: Tensor, iou: float = 0.6, r
     for _ in range(rounds if len(kept) else 0):
         weight = (box_iou(middle, boxes) >= iou) * scores
         weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, box_iou(middle, boxes))
-        middle = weight @ boxes / weight.sum(1, keepdim=True)
+        with torch.autocast(boxes.device.type, enabled=False):  # a product in bf16 would be pixels off
+            middle = weight @ boxes / weight.sum(1, keepdim=True)
     return middle
 
 

@@ -180,7 +180,7 @@ def test_shipped_weights_find_nine_of_ten_drawn_cells(model: str, tmp_path: Path
     from cmlcore.cells import CellTable
     from cmlcore.jobs import segment_local
 
-    slide = draw_demo(tmp_path / "demo-smear.czi", 1024)
+    slide = draw_demo(tmp_path / "demo-smear.czi", 896)
     drawn = found = 0
     for scene in (0, 1):
         out = tmp_path / f"scene{scene}"

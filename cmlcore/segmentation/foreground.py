@@ -14,6 +14,7 @@ from cmlcore.slides.base import SlideReader
 _UM_PER_PIXEL = 1.2  # a thrombocyte of 2.5 µm still covers 2 × 2 pixels
 _MAX_PIXELS = 32 << 20  # of the reduced view; a larger scene is reduced further
 _SQUARE_L0 = 8192  # side of one decoding call: within its deadline even where nothing but level 0 is stored
+_SQUARE_PIXELS = 2048  # and of what it gives back
 _SAMPLE_PIXELS = 1 << 20
 _LEAST_DISTANCE = 6  # grey levels
 _LEAST_GREY = 144
@@ -89,7 +90,7 @@ def _view(reader: SlideReader, scene: int, region_l0: Region, d: int) -> NDArray
     """The region reduced by d, read square by square."""
     w, h = -(-region_l0.w // d), -(-region_l0.h // d)
     out = np.empty((h, w, 3), dtype=np.uint8)
-    step = max(1, _SQUARE_L0 // d)
+    step = min(max(1, _SQUARE_L0 // d), _SQUARE_PIXELS)
     for y in range(0, h, step):
         for x in range(0, w, step):
             part = out[y : y + step, x : x + step]

@@ -25,6 +25,7 @@ from cmlcore.slides.process import DecodingProcess, DiedError
 from cmlcore.slides.stored import check_request
 from cmlcore.slides.wire import Head
 
+CLOSED = "The slide has been closed; open it again."
 _T = TypeVar("_T")
 _Key = tuple[str, int, int, int]
 
@@ -69,6 +70,8 @@ class _Slide:
         with self.starting:
             if self.process is None or not self.process.alive:
                 self.process = DecodingProcess(self.path)
+                if self.bad:  # closed meanwhile
+                    self.process.kill()
             return self.process
 
     def stop(self) -> None:
@@ -106,6 +109,7 @@ class _Pool:
             slide.readers -= 1
             if slide.readers <= 0:
                 del self._slides[key]
+                slide.bad = CLOSED  # a call still under way must not start another process
                 slide.stop()
 
     @contextlib.contextmanager
@@ -190,4 +194,4 @@ class IsolatedReader(SlideReader):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise SlideError("The slide has been closed; open it again.")
+            raise SlideError(CLOSED)

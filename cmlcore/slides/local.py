@@ -29,7 +29,7 @@ def open_local(path: Path) -> StoredReader:
         return _open_tiff(path)
     if head[128:132] == b"DICM":
         return _open_vendor(path, "This DICOM file is not a whole-slide image, or it is damaged.")
-    if head.startswith(JPEG_START) and (path.suffix.lower() == ".mrxs" or path.with_suffix("").is_dir()):
+    if head.startswith(JPEG_START) and _is_mrxs(path):
         # the .mrxs file itself is a preview that shows the label: never a picture of its own
         return _open_vendor(path, "An MRXS slide needs the folder of the same name beside it.")
     if head.startswith((PNG_START, JPEG_START)):
@@ -37,6 +37,10 @@ def open_local(path: Path) -> StoredReader:
 
         return FlatReader(path)
     raise SlideError(UNKNOWN)
+
+
+def _is_mrxs(path: Path) -> bool:
+    return path.suffix.lower() == ".mrxs" or path.with_suffix("").joinpath("Slidedat.ini").exists()
 
 
 def _head(path: Path) -> bytes:

@@ -25,6 +25,7 @@ MIN_VISIBLE = 0.12  # a cell of which less is in view is neither taught nor puni
 MIN_SIDE = 4.0  # nor is one narrower than this in view, in pixels
 
 
+BLANK = 0.05  # share of images that are replaced by bare ground, of which the sets show little
 SOURCE_WEIGHTS = {"PBC": 0.25, "Raabin": 0.25, "BCCD+BCD": 0.24, "bbbc041seg": 0.10, "leukocytes": 0.16}
 
 
@@ -185,6 +186,8 @@ class _Canvas:
             max_h, max_w = max_w, max_h
         scene = _window(scene, int(max_w / sx) + 2, int(max_h / sy) + 2, rng)
         scene = _turned(_resized(scene, sx, sy), turn, mirror)
+        if not cfg.fixed and rng.random() < BLANK:
+            scene = _blank(scene)
         if cfg.fixed or cfg.look == 0:
             return scene
         return _replaced(scene, image=vary_look(scene.image, rng, cfg.look))
@@ -232,6 +235,16 @@ class _Canvas:
 def _replaced(scene: Scene, **changes: Any) -> Scene:
     fields = ("image", "owner", "boxes", "labels", "has_mask", "ignore", "complete", "source")
     return Scene(**{k: changes.get(k, getattr(scene, k)) for k in fields})
+
+
+def _blank(scene: Scene) -> Scene:
+    """Bare ground in the colour of the scene's own."""
+    ground = scene.image[(scene.owner == 0) & ~scene.ignore]
+    image = scene.image.copy()
+    image[:] = np.median(ground, axis=0).astype(np.uint8) if len(ground) else 235
+    empty = {"owner": np.zeros_like(scene.owner), "ignore": np.zeros_like(scene.ignore)}
+    cells = {"boxes": scene.boxes[:0], "labels": scene.labels[:0], "has_mask": scene.has_mask[:0]}
+    return _replaced(scene, image=image, **empty, **cells)
 
 
 def _window(scene: Scene, w: int, h: int, rng: np.random.Generator) -> Scene:

@@ -20,6 +20,7 @@ WEIGHTS = {"presence": 4.0, "dice": 1.0, "centre": 1.0, "offset": 1.0}
 REFERENCE_AREA = 1100.0 / STRIDE**2  # of an erythrocyte, in map points
 SMALL_LIMIT = 12.0  # a small cell's points weigh more, up to this, so that each cell weighs alike
 RARITY = (1.0, 1.0, 2.0)  # thrombocytes are a thirtieth of the cells
+RIM = 3  # map points
 LAYER_DECAY = 0.8  # learning rate of a block, relative to the block above it
 
 
@@ -67,10 +68,12 @@ def targets(sample: dict[str, Any]) -> Targets:
     small = (REFERENCE_AREA / area.clamp(min=1)).clamp(1.0, SMALL_LIMIT)
     small[0] = 1.0
     small[1:] *= torch.tensor(RARITY)[labels]
+    # the ground next to a small cell weighs as much as the cell, or the cell would grow
+    weight = nnf.max_pool2d(small[owner][None], 2 * RIM + 1, 1, RIM)[0]
     offset = torch.stack([cx[owner] - xs, cy[owner] - ys]) * (STRIDE / OFFSET_UNIT) * inside
     share = inside / area[owner].clamp(min=1)
     return Targets(
-        presence, known, small[owner], _bumps(cx, cy, area, h, w), (complete.all() | inside) & ~ignore,
+        presence, known, weight, _bumps(cx, cy, area, h, w), (complete.all() | inside) & ~ignore,
         offset, share, int((area[1:] > 0).sum()),
     )  # fmt: skip
 

@@ -172,10 +172,14 @@ def _color_axis(hue: str, peak: float, colors: Palette) -> dict[str, Any]:
 
 
 def position_heatmap(heat: Heat, key: str | None, colors: Palette) -> go.Figure:
-    """Where the cells of one class lie (``None``: of all); bins with cells can be clicked."""
+    """Where the cells of one class lie (``None``: of all); bins with cells can be clicked while panning."""
     hue = color(key) if key else colors.accent
     fig = _figure(
-        colors, 460, coloraxis=_color_axis(hue, heat.peak, colors), dragmode="pan", clickmode="event+select"
+        colors,
+        460,
+        coloraxis=_color_axis(hue, heat.peak, colors),
+        dragmode="pan",
+        clickmode="event+select",
     )
     fig.add_trace(_heat_trace(heat))
     fig.add_trace(_targets(heat))

@@ -25,7 +25,8 @@ from models.registry import ModelCard, card
 
 Rois = tuple[tuple[tuple[float, float], ...], ...]
 Box = tuple[float, float, float, float]
-HEAT_BINS = 40  # along the longer side of what was analysed
+CELLS_PER_BIN = 6  # on average; fewer would show chance, not density
+MOST_BINS = 48  # along the longer side
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +90,21 @@ def heat(q: Question, run: Run, frame: Box | None = None) -> Heat:
     Bins of which less than a fifth was analysed are NaN. All classes asked for are summed.
     """
     size = run_scene(run).size
-    return _heat(q, frame or frame_of(run), frozen(run.rois), (size.w, size.h), (run.mpp_x, run.mpp_y))
+    area, bins = frame or frame_of(run), bins_for(table(ask(run)).count())
+    return _heat(q, area, bins, frozen(run.rois), (size.w, size.h), (run.mpp_x, run.mpp_y))
+
+
+def bins_for(cells: int) -> int:
+    """Bins along the longer side of a map of so many cells."""
+    return int(np.clip(np.sqrt(cells / CELLS_PER_BIN), 8, MOST_BINS))
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
 def _heat(
-    q: Question, frame: Box, rois: Rois | None, size: tuple[int, int], mpp: tuple[float, float]
+    q: Question, frame: Box, bins: int, rois: Rois | None, size: tuple[int, int], mpp: tuple[float, float]
 ) -> Heat:
     x0, y0, x1, y1 = frame
-    step = max(x1 - x0, y1 - y0) / HEAT_BINS
+    step = max(x1 - x0, y1 - y0) / bins
     x_l0 = np.linspace(x0, x1, max(1, round((x1 - x0) / step)) + 1)
     y_l0 = np.linspace(y0, y1, max(1, round((y1 - y0) / step)) + 1)
     n = np.zeros((len(y_l0) - 1, len(x_l0) - 1))

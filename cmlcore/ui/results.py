@@ -12,7 +12,7 @@ from cmlcore.store import Run
 from cmlcore.ui import charts, data, tables, widgets
 from cmlcore.ui import format as fmt
 from cmlcore.ui.selection import AT, RUN, SCENE, SLIDE
-from cmlcore.ui.theme import PLOT_CONFIG, palette
+from cmlcore.ui.theme import MAP_CONFIG, PLOT_CONFIG, palette
 
 CELL_ZOOM = 2.0  # screen pixels per level-0 pixel when a single cell is opened
 BIN_ON_SCREEN = 600  # screen pixels for a square of the map when it is opened
@@ -48,6 +48,8 @@ def body(run: Run) -> None:
         classes, min_score = _filters(run, known)
         rois = region_of(st.session_state.get(_map_key(run)), run.mpp_x, run.mpp_y)
         question = data.ask(run, classes=classes, min_score=min_score, rois_l0=rois)
+        if rois is not None:
+            _limit(run)
         area = data.area_mm2(run, rois)
         lines = tables.count_lines(data.class_stats(question), area)
         _figures_in_short(run, lines[-1], area)
@@ -83,7 +85,7 @@ def _figures_in_short(run: Run, whole: tables.Line, area: float) -> None:
 
 
 def _numbers(lines: list[tables.Line], area: float, *, limited: bool) -> None:
-    left, right = st.columns([1.15, 1], gap="large")
+    left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Counts", anchor=False)
         st.html(count_table(lines))
@@ -158,15 +160,15 @@ def _map(run: Run, question: data.Question) -> None:
     st.plotly_chart(
         charts.position_heatmap(heat, None if key == ALL else key, palette()),
         theme=None,
-        config=PLOT_CONFIG,
+        config=MAP_CONFIG,
         key=_map_key(run),
         on_select="rerun",
         selection_mode=("points", "box", "lasso"),
         alt="Cells per mm² over the slide",
     )
     st.caption(
-        "Drag a box or a lasso to limit all figures of this page to that region; double-click to lift "
-        "the limit. Click a square to look there."
+        "Click a square to look there. Mark a region with the box or lasso tool above the map to limit all "
+        "figures of this page to it."
     )
     target = clicked(st.session_state.get(_map_key(run)))
     if target is not None:
@@ -176,7 +178,24 @@ def _map(run: Run, question: data.Question) -> None:
 
 
 def _map_key(run: Run) -> str:
-    return f"map-{run.id}"
+    """Key of the map; a new one each time the limit is lifted: a chart's selection cannot be taken back."""
+    return f"map-{run.id}-{st.session_state.get(_rounds(run), 0)}"
+
+
+def _rounds(run: Run) -> str:
+    return f"map-rounds-{run.id}"
+
+
+def _limit(run: Run) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="limit"):
+        st.badge(
+            "All figures are limited to the region marked on the map", icon=":material/crop:", color="blue"
+        )
+        st.button("Show everything", icon=":material/close:", type="tertiary", on_click=_lift, args=(run,))
+
+
+def _lift(run: Run) -> None:
+    st.session_state[_rounds(run)] = st.session_state.get(_rounds(run), 0) + 1
 
 
 def region_of(selection: Any, mpp_x: float, mpp_y: float) -> data.Rois | None:

@@ -73,6 +73,8 @@ PLOT_CONFIG = {
     "responsive": True,
 }
 
+MAP_CONFIG = {**PLOT_CONFIG, "modeBarButtonsToRemove": ["autoScale2d"], "displayModeBar": True}
+
 _STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 

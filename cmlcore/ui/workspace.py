@@ -21,7 +21,7 @@ from cmlcore.ui.viewer import slide_viewer
 def workspace(slide: Slide, scene: int, run: Run | None) -> None:
     """Picture and panel; a click on a cell draws only this anew."""
     picture, panel = st.columns([4, 1.15], gap="medium")
-    overlay = run.id if run and run.status not in ACTIVE and run.blocks_done else None
+    overlay = run.id if run and (run.status in ACTIVE or run.blocks_done) else None
     with picture, widgets.said_plainly():
         seen = slide_viewer(
             slide.id,

@@ -152,13 +152,10 @@ def find(upload_id: str) -> PartialUpload:
     except FileNotFoundError:
         raise NotFoundError("There is no such upload; start it again.") from None
     upload = PartialUpload(upload_id, folder, facts["length"], facts["extension"], facts["slide"])
-    if (
-        upload.slide is None and not upload.data.exists() and not upload.unnamed()
-    ):  # the server died right then
+    # Where the server died while it handed the file over, the bytes have another name, or are the slide's.
+    if upload.slide is None and not upload.data.exists() and not upload.unnamed():
         upload.remove()
-        raise NotFoundError(
-            "This upload has ended; look whether its slide is in the list, else start it again."
-        )
+        raise NotFoundError("This upload has ended; where its slide is not in the list, start it again.")
     return upload
 
 

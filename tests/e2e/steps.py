@@ -78,9 +78,8 @@ def _run(url: str) -> str | None:
 
 def wait_cells(page: Page) -> int:
     """Wait until the viewer draws the cells of a run; returns how many the run has."""
-    page.wait_for_function(
-        f"() => {_VIEWERS}.some(v => v.loaded && v.cells?.settled && v.cells.drawn > 0)", timeout=LONG_MS
-    )
+    there = "v.loaded && v.cells?.settled && v.cells.drawn > 0 && !v.cells.growing"
+    page.wait_for_function(f"() => {_VIEWERS}.some(v => {there})", timeout=LONG_MS)
     return int(viewer(page, "v.cells.total"))
 
 

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from cmlcore import store
-from cmlcore.jobs import resume_run, submit_run
+from cmlcore.jobs import resume_run
 
 from . import steps
 from .conftest import PATIENT, Server
@@ -145,11 +145,7 @@ def test_a_killed_server_goes_on_where_it_was(
 
 
 def test_two_runs_side_by_side_move_together(page: Page, home: Path, known: dict[str, str]) -> None:
-    x0, y0, x1, y1 = ROI
-    other = submit_run(known["slide"], 0, [[[x0, y0], [x1, y0], [x1, y1], [x0, y1]]], "type1", None)
-    wait_for(lambda: store.get_run(other).status not in store.ACTIVE)
-    assert store.get_run(other).status == "done", store.get_run(other).message
-    page.goto(f"/compare?slide={known['slide']}&a={known['roi_run']}&b={other}")
+    page.goto(f"/compare?slide={known['slide']}&a={known['roi_run']}&b={known['cancelled']}")
     steps.wait_loaded(page, 2)
     box = page.locator(".cml-viewer").first.bounding_box()
     assert box is not None
@@ -194,7 +190,7 @@ def test_a_cut_upload_goes_on_where_it_stopped(page: Page, home: Path, czi: Path
         "offline": False,
         "latency": 0,
         "downloadThroughput": -1,
-        "uploadThroughput": again.stat().st_size / 10,
+        "uploadThroughput": again.stat().st_size / 60,
     }
     network.send("Network.emulateNetworkConditions", slow)
     page.get_by_text("Add slides", exact=True).first.click()

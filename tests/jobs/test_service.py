@@ -20,7 +20,7 @@ from cmlcore.geometry import Mpp
 from cmlcore.jobs import Progress, progress
 from cmlcore.report import csv_stream
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0  # only ever waited out when something is wrong
 CANCEL_S = 2.0  # promised to the user; the machine that tests may be ten times slower
 
 

@@ -247,3 +247,17 @@ def test_no_orphan_and_no_second_main(slide_path: Path, tmp_path: Path) -> None:
     wait_for(lambda: gone(child))
     assert parent.stdout.read() == ""
     parent.stdout.close()
+
+
+def test_closed_while_reading(slide_path: Path) -> None:
+    """The call under way ends with a sentence, and leaves no process."""
+    reader = IsolatedReader(slide_path)
+    pid = pid_of(reader)
+    os.kill(pid, signal.SIGSTOP)
+    closer = threading.Timer(0.3, reader.close)
+    closer.start()
+    with pytest.raises(SlideError, match="closed"):
+        reader.read(0, Region(0, 0, 64, 64))
+    closer.join()
+    wait_for(lambda: gone(pid))
+    assert reader._slide.process is None or not reader._slide.process.alive

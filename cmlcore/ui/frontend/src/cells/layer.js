@@ -18,7 +18,7 @@ export class CellLayer {
     this.raster = null;
     this.store = null;
     this.selected = null;
-    this.report = { mode: "none", drawn: 0, total: 0, settled: true };
+    this.report = { mode: "none", drawn: 0, total: 0, growing: false, settled: true };
     this.draw = this.draw.bind(this);
     osd.addHandler("update-viewport", this.draw);
     osd.addHandler("resize", this.draw);
@@ -59,7 +59,7 @@ export class CellLayer {
 
   #blank() {
     this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
-    this.report = { mode: "none", drawn: 0, total: 0, settled: true };
+    this.report = { mode: "none", drawn: 0, total: 0, growing: false, settled: true };
   }
 
   /** Bytes to compare with: which classes are shown, and the least score. */
@@ -101,6 +101,7 @@ export class CellLayer {
       mode: dots ? "dots" : "outlines",
       drawn,
       total: this.index.count,
+      growing: this.index.growing,
       settled: dots ? this.store.centres() !== null : this.store.settled,
     };
   }

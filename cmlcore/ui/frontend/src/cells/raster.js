@@ -55,8 +55,9 @@ export class Raster {
 
   /** Walk the major axis from u0 to u1; `v` is the minor one. Strides turn (u, v) into a pixel's place. */
   #sweep(u0, v0, u1, slope, thick, rgb, uSize, vSize, uStride, vStride) {
-    const from = Math.max(0, Math.floor(u0));
-    const to = Math.min(uSize - 1, Math.floor(u1));
+    const cap = (thick - 1) / 4; // a little over the ends closes the wedge where two thick edges meet
+    const from = Math.max(0, Math.floor(u0 - cap));
+    const to = Math.min(uSize - 1, Math.floor(u1 + cap));
     const half = (thick / 2) * Math.sqrt(1 + slope * slope); // width across the minor axis
     let v = v0 + slope * (from + 0.5 - u0);
     for (let u = from; u <= to; u++, v += slope) {
