@@ -27,7 +27,9 @@ _TREE = (
     CellClass("thrombocyte", "Thrombocyte", "blood_cell", "#009E73", ("platelet", "Thrombozyt")),
     CellClass("leukocyte", "Leukocyte", "blood_cell", "#0072B2", ("WBC", "white_blood_cell", "Leukozyt")),
     CellClass("net", "NET", "leukocyte", "#CC79A7", ("neutrophil extracellular trap",)),
-    CellClass("pseudo_gaucher_cell", "Pseudo-Gaucher cell", "leukocyte", "#F0E442", ("Pseudo-Gaucher-Zelle",)),
+    CellClass(
+        "pseudo_gaucher_cell", "Pseudo-Gaucher cell", "leukocyte", "#F0E442", ("Pseudo-Gaucher-Zelle",)
+    ),
     CellClass("megakaryocyte", "Megakaryocyte", "leukocyte", "#56B4E9", ("Megakaryozyt",)),
     CellClass("unidentified", "Unidentified", "blood_cell", "#8C8C8C", ("nicht identifiziert",)),
 )

@@ -59,9 +59,12 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
 
 
-def describe(device: torch.device) -> str:
-    """The device as people read it, such as "CPU (2 threads, bf16)" or "NVIDIA H100 (bf16)"."""
-    short = {torch.bfloat16: "bf16", torch.float16: "fp16", None: "fp32"}[half_type(device)]
+def describe(device: torch.device, half: bool = True) -> str:
+    """The device as people read it, such as "CPU (2 threads, bf16)" or "NVIDIA H100 (bf16)".
+
+    ``half`` is False for a network that computes in float32 everywhere.
+    """
+    short = {torch.bfloat16: "bf16", torch.float16: "fp16", None: "fp32"}[half_type(device) if half else None]
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} ({short})"
     if device.type == "mps":

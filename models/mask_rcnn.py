@@ -48,7 +48,7 @@ class MaskRcnnConfig:
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height to width
     box_hidden: int = 256
     mask_convs: tuple[int, ...] = (64, 64)
-    proposals: int = 600
+    proposals: int = 600  # in training; four times as many when predicting
     detections: int = 300
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -172,8 +172,9 @@ class PartialRpn(RegionProposalNetwork):  # type: ignore[misc]  # torchvision ha
         """As torchvision's, with limits that follow the tile's area."""
         h, w = images.tensors.shape[-2:]
         limit = max(100, round(self.proposals * h * w / LIMIT_AREA))
-        for limits, factor in ((self._pre_nms_top_n, 2), (self._post_nms_top_n, 1)):
-            limits["training"] = limits["testing"] = limit * factor
+        # A limit that binds makes a cell depend on how crowded the rest of its tile is: seldom in use.
+        self._pre_nms_top_n = {"training": 2 * limit, "testing": 8 * limit}
+        self._post_nms_top_n = {"training": limit, "testing": 4 * limit}
         found: tuple[list[Tensor], dict[str, Tensor]] = super().forward(images, features, targets)
         return found
 
@@ -203,8 +204,8 @@ def build(config: MaskRcnnConfig, n_classes: int) -> GeneralizedRCNN:
         positive_fraction=0.5,
         pre_nms_top_n={"training": 0, "testing": 0},  # set for each tile's area
         post_nms_top_n={"training": 0, "testing": 0},
-        nms_thresh=0.7,
-        score_thresh=0.02,
+        nms_thresh=0.6,
+        score_thresh=0.3,  # tells cells from ground well; what is close is the second stage's to judge
     )
     rpn.proposals = config.proposals
     levels = [str(i) for i in range(len(config.strides))]

@@ -28,7 +28,9 @@ def _real(folder: str) -> Path:
     root = os.environ.get(DATA_VARIABLE, "")
     path = Path(root) / folder
     if not root or not path.is_dir():
-        pytest.skip(f"real images are not on this machine ({DATA_VARIABLE} does not name a folder with {folder}/)")
+        pytest.skip(
+            f"real images are not on this machine ({DATA_VARIABLE} does not name a folder with {folder}/)"
+        )
     return path
 
 

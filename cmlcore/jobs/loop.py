@@ -20,7 +20,7 @@ from cmlcore.store.tables import now
 log = logging.getLogger(__name__)
 AT_ONCE = 4  # runs that take turns; more wait, so that the first ones get somewhere
 OUT_PER_WORKER = 2  # one at work, one waiting: a worker never waits for us
-PATIENCE_S = 1.4  # after this a worker that does not heed a cancel is killed
+PATIENCE_S = 1.2  # after this a worker that does not heed a cancel is killed
 
 
 class RunLoop:

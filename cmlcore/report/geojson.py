@@ -18,14 +18,14 @@ from cmlcore.cells import CellTable, Filters
 from cmlcore.classes import color, label
 from cmlcore.report.header import header_facts
 
-_ROWS = 4096
+_ROWS = 1024
 _SPACE = uuid.UUID("6f2c2a52-5f0b-4a54-9d7b-0c6d7a3f7f10")  # names a cell the same on every export
 
 
 def geojson_stream(
     manifest: Mapping[str, Any], cells: CellTable, filters: Filters | None = None
 ) -> Iterator[bytes]:
-    """A FeatureCollection as UTF-8 chunks of a few thousand cells; memory stays flat.
+    """A FeatureCollection as UTF-8 chunks of some hundred cells; memory stays flat.
 
     The facts of ``header_facts`` are members of the collection, the research-use line among them.
 

@@ -151,11 +151,12 @@ def _targets(heat: Heat) -> go.Scatter:
     """Invisible marks on the bins: a heatmap itself sends no click to the page."""
     x, y = heat.centres_mm
     rows, cols = np.nonzero(np.nan_to_num(heat.per_mm2) > 0)
+    size = min(48, max(6, 360 // max(heat.per_mm2.shape)))  # px; about a bin at the map's first scale
     return go.Scatter(
         x=x[cols],
         y=y[rows],
         mode="markers",
-        marker={"size": 14, "symbol": "square", "opacity": 0},
+        marker={"size": size, "symbol": "square", "opacity": 0},
         unselected={"marker": {"opacity": 0}},
         selected={"marker": {"opacity": 0}},
         customdata=heat.per_mm2[rows, cols],
@@ -235,25 +236,25 @@ def class_pair(
     """One measure by class for two runs: filled bars for the first, hatched ones for the second."""
     keys = list(dict.fromkeys([*a, *b]))
     fig = _figure(colors, 300, barmode="group", bargap=0.4)
+    hues = [color(k) for k in keys]
     for name, values, shape in ((names[0], a, ""), (names[1], b, "/")):
-        pattern = {"shape": shape, "size": 6, "fgcolor": colors.background}
+        group = {"name": name, "legendgroup": name, "offsetgroup": name}
         fig.add_bar(
             x=[label(k) for k in keys],
             y=[values.get(k, 0) for k in keys],
-            name=name,
-            legendgroup=name,
             showlegend=False,
-            marker={"color": [color(k) for k in keys], "pattern": pattern, "cornerradius": 3},
+            marker={"color": hues, "pattern": _hatch(shape, hues), "cornerradius": 3},
             hovertemplate="<b>%{x}</b><br>" + name + ": %{y:,.4~f}<extra></extra>",
+            **group,
         )
         # the legend's mark: the pattern alone, in no class's colour
-        fig.add_bar(
-            x=[None],
-            y=[None],
-            name=name,
-            legendgroup=name,
-            marker={"color": colors.muted, "pattern": pattern},
-        )
+        mark = {"color": colors.muted, "pattern": _hatch(shape, colors.muted)}
+        fig.add_bar(x=[None], y=[None], marker=mark, **group)
     fig.update_yaxes(title=axis, rangemode="tozero")
     fig.update_xaxes(showgrid=False, tickfont={"size": 13, "color": colors.text})
     return fig
+
+
+def _hatch(shape: str, hue: str | list[str]) -> dict[str, Any]:
+    """Stripes in the bar's own colour on the page's ground; no shape: a plain bar."""
+    return {"shape": shape, "size": 6, "solidity": 0.4, "fillmode": "replace", "fgcolor": hue}

@@ -12,15 +12,22 @@ LONG_MS = 240_000  # a run on a busy machine
 _VIEWERS = "[...(window.__cml?.viewers.values() ?? [])]"
 
 
-def upload(page: Page, path: Path) -> str:
-    """Choose a file on the slides page and wait until its card can be opened; returns the slide's id."""
-    page.goto("/")
+def choose_files(page: Page, *paths: Path, here: bool = False) -> None:
+    """Choose files in the uploader of the slides page; ``here``: the page is open already."""
+    if not here:
+        page.goto("/")
     chooser = page.locator(".cml-uploader input[type=file]")
+    page.get_by_text("Add slides", exact=True).first.wait_for(timeout=60_000)
+    page.wait_for_timeout(1500)  # the expander opens by itself where there is no slide yet
     if chooser.count() == 0:
         page.get_by_text("Add slides", exact=True).first.click()
-    chooser.wait_for(state="attached", timeout=60_000)
+    chooser.set_input_files(list(paths), timeout=60_000)
+
+
+def upload(page: Page, path: Path) -> str:
+    """Upload a slide; returns its id."""
     with page.expect_response(lambda r: "x-slide-id" in r.headers, timeout=120_000) as arrived:
-        chooser.set_input_files(path)
+        choose_files(page, path)
     return arrived.value.headers["x-slide-id"]
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from cmlcore import store
 from cmlcore.jobs import resume_run
+from cmlcore.ui.uploader import CHUNK_BYTES
 
 from . import steps
 from .conftest import PATIENT, Server
@@ -59,9 +60,7 @@ def test_type_2_on_a_region_counts_what_the_csv_holds(page: Page, home: Path, kn
     lines = page.request.get(f"/exports/{run}.csv").text().splitlines()
     rows = list(csv.DictReader(x for x in lines if not x.startswith("#")))
     assert len(rows) == total == store.get_run(run).cells
-    counts = page.locator(".cml-counts")
-    expect(counts).to_be_visible(timeout=60_000)
-    expect(counts).to_contain_text(str(total))
+    expect(page.get_by_role("tabpanel", name="Cells")).to_contain_text(str(total), timeout=60_000)
     for cls in {r["class"] for r in rows}:
         shown = page.locator(".cml-class").filter(has_text=cls.capitalize()).locator(".cml-num")
         expect(shown).to_have_text(str(sum(r["class"] == cls for r in rows)))
@@ -168,11 +167,7 @@ def test_wrong_files_are_refused_in_a_sentence(page: Page, home: Path, tmp_path:
     letter, empty = tmp_path / "letter.czi", tmp_path / "empty.czi"
     letter.write_bytes(b"%PDF-1.7 " + bytes(5000))
     empty.write_bytes(b"")
-    page.goto("/")
-    chooser = page.locator(".cml-uploader input[type=file]")
-    if chooser.count() == 0:
-        page.get_by_text("Add slides", exact=True).first.click()
-    chooser.set_input_files([letter, empty], timeout=60_000)
+    steps.choose_files(page, letter, empty)
     rows = page.locator(".cml-transfer")
     expect(rows.filter(has_text="letter.czi")).to_contain_text("none of the slide formats")
     expect(rows.filter(has_text="empty.czi")).to_contain_text("The file is empty")
@@ -181,36 +176,36 @@ def test_wrong_files_are_refused_in_a_sentence(page: Page, home: Path, tmp_path:
 
 
 def test_a_cut_upload_goes_on_where_it_stopped(page: Page, home: Path, czi: Path, tmp_path: Path) -> None:
-    again = tmp_path / "second.czi"
-    again.write_bytes(czi.read_bytes())
-    page.goto("/")
-    network = page.context.new_cdp_session(page)
-    network.send("Network.enable")
-    slow = {
-        "offline": False,
-        "latency": 0,
-        "downloadThroughput": -1,
-        "uploadThroughput": again.stat().st_size / 60,
-    }
-    network.send("Network.emulateNetworkConditions", slow)
-    page.get_by_text("Add slides", exact=True).first.click()
-    page.locator(".cml-uploader input[type=file]").set_input_files(again)
-    wait_for(lambda: any(p.stat().st_size > 1 << 20 for p in (home / "uploads").glob("*/data")))
-    network.send("Network.emulateNetworkConditions", slow | {"offline": True})
-    network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
-    page.on("dialog", lambda d: d.accept())
+    long = tmp_path / "long.czi"
+    long.write_bytes(czi.read_bytes().ljust(CHUNK_BYTES + (1 << 20), b"\0"))  # two chunks
+    cuts: list[str] = []
+
+    def cut_the_second(route: Route) -> None:
+        if route.request.method == "PATCH" and route.request.headers["upload-offset"] != "0":
+            cuts.append(route.request.headers["upload-offset"])
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/uploads/*", cut_the_second)
+    page.on("dialog", lambda dialog: dialog.accept())  # “leave the page while an upload runs?”
+    steps.choose_files(page, long)
+    for _ in range(600):
+        page.wait_for_timeout(200)
+        if cuts:
+            break
     page.reload()
-    offsets: list[int] = []
+    page.unroute("**/uploads/*")
+    offsets: list[str] = []
     page.on(
         "request",
-        lambda r: offsets.append(int(r.headers["upload-offset"])) if r.method == "PATCH" else None,
+        lambda r: offsets.append(r.headers["upload-offset"]) if r.method == "PATCH" else None,
     )
-    page.get_by_text("Add slides", exact=True).first.click()
-    with page.expect_response(lambda r: "x-slide-id" in r.headers, timeout=60_000) as arrived:
-        page.locator(".cml-uploader input[type=file]").set_input_files(again)
-    assert offsets[0] >= 1 << 20
+    with page.expect_response(lambda r: "x-slide-id" in r.headers, timeout=120_000) as arrived:
+        steps.choose_files(page, long, here=True)
+    assert offsets == [str(CHUNK_BYTES)] == cuts[:1]
     slide = store.get_slide(arrived.value.headers["x-slide-id"])
-    assert digest(Path(slide.path)) == digest(again)
+    assert digest(Path(slide.path)) == digest(long)
 
 
 def digest(path: Path) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from cmlcore import RESEARCH_USE, store
@@ -202,3 +204,19 @@ def test_compare_offers_two_models_and_subtracts(open_page, add_slide, add_run) 
     assert "+2.5" in facts
     assert len(test.get("bidi_component")) == 2
     assert len(test.get("plotly_chart")) == 2
+
+
+def test_a_model_whose_weights_are_missing_cannot_be_started(open_page, add_slide, cml_home) -> None:
+    card = {
+        "key": "mine", "title": "Mine: a test", "kind": "type2", "classes": ["leukocyte"], "mpp": 0.2,
+        "tile": 256, "margin": 32, "align": 32, "sha256": "0" * 64, "min_score": 0.5,
+    }  # fmt: skip
+    folder = cml_home / "models"
+    folder.mkdir()
+    (folder / "mine.json").write_text(json.dumps(card), encoding="utf-8")
+    slide = add_slide()
+    test = open_page("viewer", slide=slide.id)
+    test.radio(key="segment-model").set_value("mine").run()
+    assert "The weights of “Mine: a test” are missing; put mine.safetensors back" in words(test)
+    assert test.button(key="segment-start").disabled
+    assert r"Mine\: a test" in words(open_page("models"))
