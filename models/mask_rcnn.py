@@ -225,7 +225,7 @@ def build(config: MaskRcnnConfig, n_classes: int) -> GeneralizedRCNN:
         batch_size_per_image=128,
         positive_fraction=0.5,
         bbox_reg_weights=None,
-        score_thresh=0.0,
+        score_thresh=0.005,
         nms_thresh=0.5,
         detections_per_img=config.detections,
         mask_roi_pool=MultiScaleRoIAlign(output_size=14, **pool),

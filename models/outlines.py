@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon
 
 MAX_VERTICES = 40
-_STEPS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # tolerances tried, in pixels of the target frame
+# Tolerances tried, in pixels of the target frame; small steps, so that one vertex more or less moves little.
+_STEPS = tuple(0.25 * 1.2**k for k in range(17))
 
 
 def box_mask_outline(

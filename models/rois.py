@@ -71,7 +71,14 @@ def voted_boxes(kept: Tensor, boxes: Tensor, scores: Tensor, rounds: int = 2) ->
 
 
 class PartialRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
-    """Box and mask heads that learn from partial labels and give one detection a cell."""
+    """Box and mask heads that learn from partial labels and give one detection a cell.
+
+    Attributes:
+        min_score: detections below are not given, and cost no mask.
+
+    """
+
+    min_score: float = 0.0
 
     def check_targets(self, targets: list[Target] | None) -> None:
         """Masks come from the owner map, which torchvision does not know."""
@@ -194,10 +201,15 @@ class PartialRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
         side = (boxes[:, 2:] - boxes[:, :2]).amin(1)
         keep = torch.nonzero((scores >= self.score_thresh) & (side >= 2)).squeeze(1)
         boxes, scores, labels, probs = boxes[keep], scores[keep], labels[keep], probs[keep, 1:]
-        order = nms(boxes, scores, self.nms_thresh)
+        best = nms(boxes, scores, self.nms_thresh)
+        voted = voted_boxes(boxes[best], boxes, scores)
+        # Two boxes of one cell may have been voted onto each other.
+        last = nms(voted, scores[best], self.nms_thresh)
+        order, voted = best[last], voted[last]
         limit = max(100, round(self.detections_per_img * shape[0] * shape[1] / (512 * 512)))
-        order = order[:limit]
-        voted = voted_boxes(boxes[order], boxes, scores)
+        # Only now: a vote must not depend on what the caller wants to see.
+        shown = torch.nonzero(scores[order] >= self.min_score).squeeze(1)[:limit]
+        order, voted = order[shown], voted[shown]
         return {
             "boxes": voted,
             "scores": scores[order],

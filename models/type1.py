@@ -47,8 +47,7 @@ class Type1:
             raise ValueError(f"tile sides {batch.shape[2:]} must be multiples of {self.grid.align}")
         if not len(batch):
             return []
-        # Proposals under the threshold can neither be kept nor suppress a kept one.
-        self._net.roi_heads.score_thresh = max(min_score, 1e-3)
+        self._net.roi_heads.min_score = min_score
         tiles = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)
         # A CPU gains nothing from batches, and one by one a tile's answer depends on that tile alone.
         parts = torch.split(tiles, 1 if self._device.type == "cpu" else len(tiles))

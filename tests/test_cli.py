@@ -223,6 +223,36 @@ def test_predict_writes_coco_results(shell: Shell, tmp_path: Path) -> None:
     assert {r["file_name"] for r in results} == {"field.png"}
 
 
+# -- evaluate and train ---------------------------------------------------------------------------------
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("words", [[], ["--sets", "nonsense"], ["--split", "test"], ["--mpp", "0.1"]])
+def test_evaluate_refuses_what_is_not_there(shell: Shell, tmp_path: Path, words: list[str]) -> None:
+    code, out, err = shell("evaluate", "--data", tmp_path, "--json", tmp_path / "r.json", *words)
+    assert (code, out) == (2, "")
+    assert _one_sentence(err)
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_evaluate_refuses_an_unknown_model(shell: Shell, tmp_path: Path) -> None:
+    code, _, err = shell("evaluate", "--data", tmp_path, "--model", "type9")
+    assert code == 4
+    assert _one_sentence(err)
+
+
+def test_train_refuses_a_folder_without_sets(shell: Shell, tmp_path: Path) -> None:
+    code, _, err = shell("train", "--model", "type2", "--data", tmp_path, "--out", tmp_path / "out")
+    assert code == 2
+    assert _one_sentence(err)
+
+
+def test_train_lists_its_options(shell: Shell) -> None:
+    code, out, _ = shell("train", "--help")
+    assert code == 0
+    assert "--minutes" in out
+
+
 # -- serve and demo -------------------------------------------------------------------------------------
 
 

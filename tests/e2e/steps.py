@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-LONG_MS = 240_000  # a run on a busy machine
+LONG_MS = 600_000  # a run on a busy machine
 _VIEWERS = "[...(window.__cml?.viewers.values() ?? [])]"
 
 

@@ -227,7 +227,7 @@ def picture_is_drawn(page: Page) -> bool:
     )
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 240.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 600.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited too long"

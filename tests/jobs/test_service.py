@@ -150,7 +150,7 @@ def test_cancel_heeded_between_tiles_spares_the_worker(server: list[Server]) -> 
 
 
 def test_two_runs_take_turns(server: list[Server], reference: dict[str, bytes]) -> None:
-    tell_oracle(delay_s=0.05)
+    tell_oracle(delay_s=1.0)  # 77 blocks: over a minute, in batches of three
     long = submit()
     wait(long, some_done)
     short = jobs.submit_run(store.list_slides()[0].id, 0, [[[0, 0], [90, 0], [90, 90], [0, 90]]], MODEL)

