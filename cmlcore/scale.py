@@ -111,8 +111,7 @@ def _look(model: CellModel, rgb: NDArray[np.uint8], mpp: float) -> tuple[float, 
     tile = np.full((-(-h // align) * align, -(-w // align) * align, 3), 255, np.uint8)
     tile[:h, :w] = cv2.resize(window, (w, h), interpolation=how)
     found = model.predict(np.ascontiguousarray(tile.transpose(2, 0, 1))[None], MIN_SCORE)[0]
-    areas, scores = _whole_erythrocytes(found, model.classes, w, h)
-    widths = 2 * np.sqrt(areas / np.pi)
+    widths, areas, scores = _whole_erythrocytes(found, model.classes, w, h)
     taught = ERYTHROCYTE_UM / model.mpp
     near = (widths >= LOWEST * taught) & (widths <= HIGHEST * taught)
     return float((areas * scores)[near].sum() / (h * w)), widths[near] / to_m
@@ -120,16 +119,21 @@ def _look(model: CellModel, rgb: NDArray[np.uint8], mpp: float) -> tuple[float, 
 
 def _whole_erythrocytes(
     found: Instances, classes: tuple[str, ...], w: int, h: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Areas and scores of erythrocytes that the window's edge does not cut."""
-    areas, scores = [], []
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Widths, areas and scores of erythrocytes that the window's edge does not cut.
+
+    The width is the root of the box's two sides' product: the way the pixel sizes of the training sets were
+    measured; an overlap hides less of it than of the area.
+    """
+    widths, areas, scores = [], [], []
     for outline, cls, score in zip(found.outlines, found.classes, found.scores, strict=True):
         (x0, y0), (x1, y1) = outline.min(0), outline.max(0)
         whole = min(x0, y0, w - x1, h - y1) > 2
         if classes[int(cls)] == "erythrocyte" and score >= MIN_SCORE and whole:
+            widths.append(float(np.sqrt((x1 - x0) * (y1 - y0))))
             areas.append(float(cv2.contourArea(outline)))
             scores.append(float(score))
-    return np.array(areas, np.float64), np.array(scores, np.float64)
+    return np.array(widths, np.float64), np.array(areas, np.float64), np.array(scores, np.float64)
 
 
 def _middle(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

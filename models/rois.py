@@ -50,7 +50,7 @@ def voted_boxes(kept: Tensor, boxes: Tensor, scores: Tensor, rounds: int = 2) ->
     """Each kept box as the weighted mean of all boxes that lie on it (after Gidaris and Komodakis 2015).
 
     Which of many nearly equal boxes scores best hangs on rounding; their mean does not, so a cell has the
-    same outline in every tile that sees it. A vote weighs by score and fades in from IoU 0.5 to 0.8, so that
+    same outline in every tile that sees it. A vote weighs by score and fades in from IoU 0.65 to 0.85, so that
     no box enters or leaves with a jump.
 
     Args:
@@ -63,7 +63,7 @@ def voted_boxes(kept: Tensor, boxes: Tensor, scores: Tensor, rounds: int = 2) ->
     middle = kept
     for _ in range(rounds if len(kept) else 0):
         overlap = box_iou(middle, boxes)
-        weight = ((overlap - 0.5) / 0.3).clamp(0, 1) * scores
+        weight = ((overlap - 0.65) / 0.2).clamp(0, 1) * scores
         weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, overlap)
         with torch.autocast(boxes.device.type, enabled=False):  # a product in bf16 would be pixels off
             middle = weight @ boxes / weight.sum(1, keepdim=True)

@@ -21,7 +21,7 @@ from cmlcore.errors import ModelError
 from models import registry, type1
 from models.mask_rcnn import REFERENCE, MaskRcnnConfig, build
 from models.outlines import MAX_VERTICES, box_mask_outline
-from models.rois import over_ignored, partial_cross_entropy
+from models.rois import over_ignored, partial_cross_entropy, voted_boxes
 
 SMALL = MaskRcnnConfig(fpn=16, box_hidden=32, mask_convs=(16,))
 CLASSES = ["erythrocyte", "leukocyte", "thrombocyte"]
@@ -127,6 +127,17 @@ def test_partial_cross_entropy_is_the_plain_one_for_one_class_and_zero_for_all()
     assert torch.allclose(partial_cross_entropy(logits, two), -(p * two).sum(1).log().mean(), atol=1e-6)
 
 
+def test_votes_pull_to_the_mean_and_leave_neighbours_alone() -> None:
+    boxes = torch.tensor([[0.0, 0, 40, 40], [2, 0, 42, 40], [500, 500, 540, 540]])
+    scores = torch.tensor([0.9, 0.9, 0.8])
+    voted = voted_boxes(boxes[[0, 2]], boxes, scores)
+    assert torch.allclose(voted[0], torch.tensor([1.0, 0, 41, 40]), atol=0.05)
+    assert torch.equal(voted[1], boxes[2])
+    swapped = voted_boxes(boxes[[1]], boxes, scores)  # which of the two won must not matter
+    assert torch.allclose(swapped[0], voted[0], atol=0.05)
+    assert voted_boxes(boxes[:0], boxes, scores).shape == (0, 4)
+
+
 def target(complete: list[bool], ignore: bool = False) -> dict[str, torch.Tensor]:
     owner = torch.zeros(128, 128, dtype=torch.int32)
     owner[40:76, 30:66] = 1
@@ -187,9 +198,9 @@ def test_training_gives_finite_losses_and_a_box_without_mask_has_no_mask_loss() 
         "loss_rpn_box_reg",
     }
     assert all(bool(torch.isfinite(v)) for v in losses.values())
-    assert float(losses["loss_mask"]) > 0
+    assert losses["loss_mask"].item() > 0
     t["has_mask"] = torch.tensor([False])
-    assert float(net([tile], [t])["loss_mask"]) == 0
+    assert net([tile], [t])["loss_mask"].item() == 0
 
 
 def test_reference_configuration_builds_by_name_and_runs() -> None:
