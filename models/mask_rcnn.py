@@ -46,8 +46,8 @@ class MaskRcnnConfig:
     strides: tuple[int, ...] = (4, 8, 16)
     anchors: tuple[tuple[int, ...], ...] = ((12, 20), (32, 48), (72, 104))  # a stride; model pixels
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height to width
-    box_hidden: int = 256
-    mask_convs: tuple[int, ...] = (64, 64)
+    box_hidden: int = 512
+    mask_convs: tuple[int, ...] = (64, 64, 64)
     proposals: int = 600  # in training; four times as many when predicting
     detections: int = 300
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)

@@ -50,8 +50,8 @@ def voted_boxes(kept: Tensor, boxes: Tensor, scores: Tensor, rounds: int = 2) ->
     """Each kept box as the weighted mean of all boxes that lie on it (after Gidaris and Komodakis 2015).
 
     Which of many nearly equal boxes scores best hangs on rounding; their mean does not, so a cell has the
-    same outline in every tile that sees it. A vote weighs by score and fades in from IoU 0.65 to 0.85, so that
-    no box enters or leaves with a jump.
+    same outline in every tile that sees it. A vote weighs by score and fades in from IoU 0.65 to 0.85, so
+    that no box enters or leaves with a jump.
 
     Args:
         kept: (K, 4).

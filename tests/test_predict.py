@@ -196,7 +196,7 @@ def test_tiled_equals_whole_on_a_real_image(real_data: Path, monkeypatch: pytest
     # Beyond the image both roads must see the same, so the white that tiles add is there for the whole too.
     framed = cv2.copyMakeBorder(at_m, 128, 128, 128, 128, cv2.BORDER_CONSTANT, value=(255, 255, 255))
     whole = predict.predict_rgb(model, framed, model.mpp, 0.5)
-    monkeypatch.setattr(model, "grid", TileGrid(512, 128, 32))
+    monkeypatch.setattr(model, "grid", TileGrid(640, model.grid.margin, model.grid.align))
     tiled = predict.predict_rgb(model, framed, model.mpp, 0.5)
     assert len(whole) > 20
     assert len(tiled) == len(whole)
