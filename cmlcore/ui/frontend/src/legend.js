@@ -48,7 +48,7 @@ export class Legend {
     this.root.hidden = !index;
     if (!index) return;
     this.list.replaceChildren(...index.classes.map((c) => this.#class(c)));
-    this.note.textContent = index.growing ? `${index.count.toLocaleString("en")} cells so far …` : "";
+    this.note.textContent = index.growing ? `${grouped(index.count)} cells so far …` : "";
     this.note.hidden = !index.growing;
     this.refresh();
   }
@@ -60,6 +60,11 @@ export class Legend {
       this.onChange();
     } });
     return h("label.cml-class", {}, box, h("i.cml-swatch", { style: `background:${color}` }), h("span", {}, label),
-      h("span.cml-num.cml-muted", {}, count == null ? "" : count.toLocaleString("en")));
+      h("span.cml-num.cml-muted", {}, count == null ? "" : grouped(count)));
   }
+}
+
+/** A whole number, its thousands apart as on the pages around. */
+function grouped(n) {
+  return n.toLocaleString("en").replaceAll(",", "\u202f");
 }
