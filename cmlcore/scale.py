@@ -19,9 +19,10 @@ ERYTHROCYTE_UM = 7.5
 """Mean diameter of an erythrocyte in a dry smear; healthy people lie between 6.7 and 7.7 µm."""
 WIDTHS_PX = (25.0, 36.0, 52.0, 75.0, 108.0, 156.0)
 """Erythrocyte widths tried, in image pixels: each 1.44 times the one before."""
-MAX_SIDE_M = 768  # a window of this many model pixels holds enough cells
+SEARCH_SIDE_M, REFINE_SIDE_M = 448, 768  # windows in model pixels: enough cells to choose, and to measure
 MIN_SCORE = 0.4
 ENOUGH_CELLS = 4
+FAR_OFF = 1.3
 LOWEST, HIGHEST = 0.6, 1.65  # sizes, relative to the one taught, at which the network is to be believed
 
 
@@ -55,14 +56,14 @@ def estimate_mpp(model: CellModel, rgb: NDArray[np.uint8], refinements: int = 2)
     """
     best: tuple[float, NDArray[np.float64]] | None = None
     for width in WIDTHS_PX:
-        weight, widths = _look(model, rgb, ERYTHROCYTE_UM / width)
+        weight, widths = _look(model, rgb, ERYTHROCYTE_UM / width, SEARCH_SIDE_M)
         if len(widths) and (best is None or weight > best[0]):
             best = weight, widths
     if best is None:
         return None
     widths = best[1]
     for _ in range(refinements):
-        _, again = _look(model, rgb, ERYTHROCYTE_UM / float(np.median(widths)))
+        _, again = _look(model, rgb, ERYTHROCYTE_UM / float(np.median(widths)), REFINE_SIDE_M)
         if not len(again):
             break
         widths = again
@@ -74,8 +75,9 @@ def estimate_mpp(model: CellModel, rgb: NDArray[np.uint8], refinements: int = 2)
 def settle(estimates: list[ScaleEstimate | None], sizes: list[tuple[int, int]]) -> list[float]:
     """One pixel size an image, where some images say little.
 
-    An image with at least ``ENOUGH_CELLS`` erythrocytes speaks for itself. Any other takes the median of
-    the images of its own pixel dimensions (most likely the same camera), or else of all images.
+    An image with at least ``ENOUGH_CELLS`` erythrocytes speaks for itself, unless it is far off from the
+    images of its own pixel dimensions (most likely the same camera) and shows far fewer cells than they do.
+    Any other takes the median of those images, or else of all.
 
     Args:
         estimates: of each image; None where no erythrocyte was found.
@@ -91,20 +93,26 @@ def settle(estimates: list[ScaleEstimate | None], sizes: list[tuple[int, int]]) 
         )
     settled = []
     for own, size in zip(estimates, sizes, strict=True):
-        if own is not None and own.cells >= ENOUGH_CELLS:
-            settled.append(own.mpp)
+        alike = [e for e, s in zip(estimates, sizes, strict=True) if e is not None and s == size]
+        alike = alike or [e for e in estimates if e is not None]
+        middle = float(np.median([e.mpp for e in alike]))
+        few = 0.5 * float(np.median([e.cells for e in alike]))
+        if own is None or own.cells < ENOUGH_CELLS:
+            settled.append(middle)
             continue
-        alike = [e.mpp for e, s in zip(estimates, sizes, strict=True) if e is not None and s == size]
-        settled.append(float(np.median(alike or [e.mpp for e in estimates if e is not None])))
+        doubtful = own.cells < few and not 1 / FAR_OFF < own.mpp / middle < FAR_OFF
+        settled.append(middle if doubtful else own.mpp)
     return settled
 
 
-def _look(model: CellModel, rgb: NDArray[np.uint8], mpp: float) -> tuple[float, NDArray[np.float64]]:
+def _look(
+    model: CellModel, rgb: NDArray[np.uint8], mpp: float, side_m: int
+) -> tuple[float, NDArray[np.float64]]:
     """How much of the image is covered by believable erythrocytes if it has this µm per pixel (score times
     area, relative to the window), and their widths in image pixels.
     """
     to_m = mpp / model.mpp
-    window = _middle(rgb, int(MAX_SIDE_M / to_m))
+    window = _middle(rgb, int(side_m / to_m))
     h, w = (max(1, round(s * to_m)) for s in window.shape[:2])
     how = cv2.INTER_AREA if to_m < 1 else cv2.INTER_CUBIC
     align = model.grid.align

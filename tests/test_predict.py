@@ -105,6 +105,9 @@ def test_images_that_say_little_follow_those_like_them() -> None:
     got = scale.settle([sure(0.1), sure(0.12), None, sure(0.3), None], sizes)
     assert got == pytest.approx([0.1, 0.12, 0.11, 0.3, 0.12])
     assert scale.settle([sure(0.1), sure(0.12), unsure], sizes[:3])[2] == pytest.approx(0.12)
+    lone = scale.ScaleEstimate(0.5, 5, 0.1)  # far off, on few cells: not believed; on many: believed
+    assert scale.settle([sure(0.1), sure(0.1), lone], sizes[:3])[2] == pytest.approx(0.1)
+    assert scale.settle([sure(0.1), sure(0.1), sure(0.5)], sizes[:3])[2] == pytest.approx(0.5)
     with pytest.raises(InputError, match="give the µm per pixel"):
         scale.settle([None], [(5, 5)])
 
