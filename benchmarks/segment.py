@@ -45,7 +45,7 @@ PLAIN_TILE, PLAIN_STEP = 512, 384  # a quarter of the tile overlaps, as tutorial
 
 def smear(data: Path, mm2: float) -> NDArray[np.uint8]:
     """A square smear of real fields, each turned at random and laid beside the others; no empty glass."""
-    from cmlcore.training.sets import records
+    from cmlcore.ground_truth import records
 
     fields = records(data, "val", ("bbbc041seg", "txl_pbc"))
     rng = np.random.default_rng(0)

@@ -18,6 +18,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=lambda: user_data_path("cmlscope"), description="all runtime data")
     database_url: str = Field("", description="empty: SQLite in home")
     import_dirs: list[Path] = Field(default=[], description="folders whose slides may be imported in place")
+    data: Path | None = Field(None, description="folder of labelled image sets, to train on and to judge by")
     max_upload_bytes: int = Field(64 << 30, gt=0)
     host: str = "127.0.0.1"
     port: int = Field(8501, ge=1, le=65535)
@@ -52,6 +53,16 @@ class Settings(BaseSettings):
     def runs_dir(self) -> Path:
         """One folder a run: Parquet parts and the manifest."""
         return self.home / "runs"
+
+    @property
+    def trainings_dir(self) -> Path:
+        """One folder a training."""
+        return self.home / "trainings"
+
+    @property
+    def evaluations_dir(self) -> Path:
+        """One folder an evaluation."""
+        return self.home / "evaluations"
 
     @property
     def db_url(self) -> str:

@@ -58,6 +58,19 @@ class TileGrid:
             raise ValueError(f"core {self.core} must be a positive multiple of align {self.align}")
 
 
+def check_batch(batch: NDArray[np.uint8], grid: TileGrid) -> None:
+    """Hold a batch of tiles against what ``CellModel.predict`` asks for.
+
+    Raises:
+        ValueError: it is not uint8 (N, 3, H, W) with sides that are multiples of ``grid.align``.
+
+    """
+    if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1] != 3:
+        raise ValueError(f"expected uint8 (N, 3, H, W), got {batch.dtype} {batch.shape}")
+    if batch.shape[2] % grid.align or batch.shape[3] % grid.align:
+        raise ValueError(f"tile sides {batch.shape[2:]} must be multiples of {grid.align}")
+
+
 class CellModel(Protocol):
     """A loaded network, on its device, in evaluation mode."""
 
@@ -78,6 +91,9 @@ class CellModel(Protocol):
 
         Returns:
             One ``Instances`` a tile, cells cut by the tile's edge included.
+
+        Raises:
+            ValueError: the batch is not what ``check_batch`` allows.
 
         """
         ...

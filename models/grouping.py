@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Instances
+from models.calibration import Calibration
 from models.outlines import simplified
 
 Floats = NDArray[np.float32]
@@ -42,20 +43,29 @@ class GroupingSettings:
     min_area: float = 30.0
 
 
-def group(maps: Floats, settings: GroupingSettings, min_score: float = 0.0) -> Instances:
+def group(
+    maps: Floats,
+    settings: GroupingSettings,
+    min_score: float = 0.0,
+    calibration: Calibration | None = None,
+) -> Instances:
     """Cells of one tile.
 
     Args:
         maps: float32 ``(C + 3, h, w)``: presence of each class and centre as probabilities, offset x, y.
         settings: the thresholds.
         min_score: cells below are left out.
+        calibration: what the scores are turned into probabilities with; None: they stay as they are.
 
     """
     n_classes = len(maps) - 3
     peaks, heights = find_peaks(maps[n_classes], settings.peak)
     cover = maps[:n_classes].max(axis=0)
     owner = assign(cover, maps[n_classes + 1 :], peaks, settings)
-    probs, scores, keep = _score(maps[:n_classes], owner, heights, settings, min_score)
+    probs, scores, area = _score(maps[:n_classes], owner, heights)
+    if calibration is not None:
+        scores = calibration.apply(scores, probs.argmax(axis=1))
+    keep = (area * settings.stride**2 >= settings.min_area) & (scores >= min_score)
     found = [(i, _outline(cover, owner, i + 1, box, settings.stride)) for i, box in _boxes(owner, keep)]
     drawn = [(i, o) for i, o in found if o is not None]
     ids = np.array([i for i, _ in drawn], np.int64)
@@ -134,10 +144,8 @@ def _score(
     presence: Floats,
     owner: NDArray[np.int32],
     heights: Floats,
-    settings: GroupingSettings,
-    min_score: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Class probabilities ``(n, C)`` and score ``(n,)`` of each cell, and which cells are kept."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Class probabilities ``(n, C)``, score ``(n,)`` and map points ``(n,)`` of each cell."""
     n = len(heights)
     ids = owner.ravel()
     area = np.bincount(ids, minlength=n + 1)[1:]
@@ -147,7 +155,7 @@ def _score(
     # mean cell probability × class probability, held down where the cell's centre is in doubt (two cells
     # taken for one, half a cell, a speck): that ranks found cells far better than the mean alone
     scores = np.minimum(mean.sum(axis=1), 1.0) * probs.max(axis=1, initial=0.0) * np.sqrt(heights)
-    return probs, scores, (area * settings.stride**2 >= settings.min_area) & (scores >= min_score)
+    return probs, scores, area
 
 
 def _boxes(owner: NDArray[np.int32], keep: NDArray[np.bool_]) -> list[tuple[int, tuple[int, int, int, int]]]:

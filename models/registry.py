@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 from cmlcore.errors import ModelError
 from cmlcore.settings import settings
 from models.base import CellModel, TileGrid
+from models.calibration import Calibration
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class ModelCard:
         align: what tile sides are multiples of.
         weights: the safetensors file (it may be absent; ``load_model`` says so).
         sha256: of that file, lower-case hex.
-        min_score: score from which cells are shown by default.
+        min_score: score from which cells are kept and named by default.
         extra: everything else the card's file says (architecture, data, metrics).
 
     """
@@ -64,6 +65,12 @@ class ModelCard:
     def grid(self) -> TileGrid:
         """The default tiling."""
         return TileGrid(self.tile, self.margin, self.align)
+
+    @property
+    def unidentified_score(self) -> float | None:
+        """Cells below ``min_score`` and from here are kept without a name; None: they are not kept."""
+        value = self.extra.get("unidentified_score")
+        return None if value is None else float(value)
 
     def to_json(self) -> dict[str, Any]:
         """The card as its file holds it; the weight file by name only, so no path of a machine leaves it."""
@@ -119,6 +126,9 @@ def _check(made: ModelCard) -> None:
         raise ValueError("its mpp must lie between 0.005 and 50 µm")
     if not 0 <= made.min_score <= 1:
         raise ValueError("its min_score must lie between 0 and 1")
+    if not 0 <= (made.unidentified_score or 0) <= made.min_score:
+        raise ValueError("its unidentified_score must lie between 0 and its min_score")
+    Calibration.of(made.extra.get("calibration"), made.classes)
     if made.weights.suffix != ".safetensors":
         raise ValueError("its weights must be a safetensors file")
     if made.margin < 0 or made.tile % made.align:

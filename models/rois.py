@@ -32,7 +32,7 @@ def over_ignored(boxes: Tensor, ignore: Tensor, share: float = 0.3) -> Tensor:
     return inside / area >= share
 
 
-def partial_cross_entropy(logits: Tensor, allowed: Tensor) -> Tensor:
+def partial_cross_entropy(logits: Tensor, allowed: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean of −log of the probability that the class is among the allowed ones.
 
     With one allowed class it is cross-entropy; with all allowed it is 0 and teaches nothing.
@@ -40,10 +40,25 @@ def partial_cross_entropy(logits: Tensor, allowed: Tensor) -> Tensor:
     Args:
         logits: (N, K).
         allowed: bool (N, K), at least one true a row.
+        weight: (N,), how much each row counts; None for all alike.
 
     """
     among = logits.masked_fill(~allowed, float("-inf")).logsumexp(1)
-    return (logits.logsumexp(1) - among).sum() / max(1, len(logits))
+    cost = logits.logsumexp(1) - among
+    if weight is None:
+        return cost.sum() / max(1, len(logits))
+    return (cost * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _rare_first(cells: Tensor, label: Tensor) -> Tensor:
+    """The proposals ``cells`` in random order, but those of rare classes likelier to come early.
+
+    Each class has its own mask; drawn evenly, that of the thrombocyte, one cell in thirty, would learn last.
+    """
+    count = torch.bincount(label[cells]) if len(cells) else cells
+    # Efraimidis and Spirakis 2006: the largest of u^(1/w) are a weighted sample without repetition
+    key = torch.rand(len(cells), device=cells.device) ** count[label[cells]].float().clamp(min=1)
+    return cells[key.argsort(descending=True)]
 
 
 def voted_boxes(kept: Tensor, boxes: Tensor, scores: Tensor, rounds: int = 2) -> Tensor:
@@ -75,10 +90,12 @@ class PartialRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
 
     Attributes:
         min_score: detections below are not given, and cost no mask.
+        class_weights: how much each class counts in training, the ground first; () for all alike.
 
     """
 
     min_score: float = 0.0
+    class_weights: tuple[float, ...] = ()
 
     def check_targets(self, targets: list[Target] | None) -> None:
         """Masks come from the owner map, which torchvision does not know."""
@@ -128,8 +145,9 @@ class PartialRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
         positive = torch.nonzero(label > 0).squeeze(1)
         chosen = deltas.view(len(label), -1, 4)[positive, label[positive]]
         box_loss = F.smooth_l1_loss(chosen, torch.cat(regression)[positive], beta=1 / 9, reduction="sum")
+        weight = logits.new_tensor(self.class_weights)[label] if self.class_weights else None
         return {
-            "loss_classifier": partial_cross_entropy(logits, allowed),
+            "loss_classifier": partial_cross_entropy(logits, allowed, weight),
             "loss_box_reg": box_loss / max(1, len(label)),
             "loss_mask": self._mask_loss(features, proposals, matched, labels, shapes, targets),
         }
@@ -155,10 +173,10 @@ class PartialRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
             use = torch.nonzero(
                 (label > 0) & target["has_mask"][match] if len(target["boxes"]) else label > 0
             )
-            use = use.squeeze(1)[torch.randperm(len(use), device=use.device)[:MASKS_PER_IMAGE]]
+            use = _rare_first(use.squeeze(1), label)[:MASKS_PER_IMAGE]
             masks = (target["owner"] == match[use, None, None] + 1).to(boxes)  # (U, H, W)
             at = torch.cat([torch.arange(len(use), device=boxes.device)[:, None].to(boxes), boxes[use]], 1)
-            truth = roi_align(masks[:, None], at, 28, 1.0, aligned=False)[:, 0]
+            truth = roi_align(masks[:, None], at, 28, 1.0, aligned=True)[:, 0]
             rois.append(boxes[use])
             truths.append(truth)
             classes.append(label[use])

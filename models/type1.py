@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
-from cmlcore.errors import ModelError
-from models.base import Instances, TileGrid
+from models.base import Instances, TileGrid, check_batch
+from models.calibration import Calibration
 from models.device import choose_device, describe, set_threads
+from models.loading import with_weights
 from models.mask_rcnn import MaskRcnnConfig, build
 from models.outlines import box_mask_outline
 from models.registry import ModelCard
@@ -30,33 +29,36 @@ class Type1:
         self.sha256 = card.sha256
         self.card: dict[str, Any] = card.to_json()
         self.device = describe(device, half=False)
+        self.calibration = Calibration.of(card.extra.get("calibration"), card.classes)
         self._device = device
         self._net = net.to(device, memory_format=torch.channels_last).eval()
 
     @torch.inference_mode()
     def predict(self, batch: NDArray[np.uint8], min_score: float = 0.0) -> list[Instances]:
-        """Find cells in tiles; see ``models.base.CellModel.predict``.
-
-        Raises:
-            ValueError: the batch is not uint8 (N, 3, H, W) with sides that are multiples of ``grid.align``.
-
-        """
-        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1] != 3:
-            raise ValueError(f"expected uint8 (N, 3, H, W), got {batch.dtype} {batch.shape}")
-        if batch.shape[2] % self.grid.align or batch.shape[3] % self.grid.align:
-            raise ValueError(f"tile sides {batch.shape[2:]} must be multiples of {self.grid.align}")
+        """Find cells in tiles; see ``models.base.CellModel.predict``."""
+        check_batch(batch, self.grid)
         if not len(batch):
             return []
-        self._net.roi_heads.min_score = min_score
+        self._net.roi_heads.min_score = self.calibration.raw_floor(min_score)
         tiles = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)
         # A CPU gains nothing from batches, and one by one a tile's answer depends on that tile alone.
         parts = torch.split(tiles, 1 if self._device.type == "cpu" else len(tiles))
         # float32: in bf16 one outline in seven moved by more than IoU 0.99 from one tiling to another.
         found = [f for part in parts for f in self._net(list(part))]
-        return [_instances(f, len(self.classes)) for f in found]
+        return [self._instances(f, min_score) for f in found]
+
+    def _instances(self, found: dict[str, torch.Tensor], min_score: float) -> Instances:
+        """Scores to probabilities, then what is below the least of them out."""
+        classes = found["labels"].cpu().numpy().astype(np.int64)
+        scores = self.calibration.apply(found["scores"].float().cpu().numpy(), classes).astype(np.float32)
+        seen = np.flatnonzero(scores >= np.float32(min_score))
+        kept = {k: v[torch.from_numpy(seen).to(v.device)] for k, v in found.items()}
+        return _instances(kept, classes[seen], scores[seen], len(self.classes))
 
 
-def _instances(found: dict[str, torch.Tensor], n_classes: int) -> Instances:
+def _instances(
+    found: dict[str, torch.Tensor], classes: NDArray[np.int64], scores: NDArray[np.float32], n_classes: int
+) -> Instances:
     """Boxes and box masks of one tile to outlines; cells whose mask is empty are dropped."""
     boxes, masks = found["boxes"].float().cpu().numpy(), found["masks"].float().cpu().numpy()
     drawn = [box_mask_outline(m, b) for m, b in zip(masks, boxes, strict=True)]
@@ -65,8 +67,8 @@ def _instances(found: dict[str, torch.Tensor], n_classes: int) -> Instances:
     anchors = [outline_centroid(o) for o in outlines]
     return Instances(
         outlines=outlines,
-        classes=found["labels"].cpu().numpy()[keep].astype(np.int64),
-        scores=found["scores"].float().cpu().numpy()[keep],
+        classes=classes[keep],
+        scores=scores[keep],
         probs=found["probs"].float().cpu().numpy()[keep].reshape(-1, n_classes),
         anchors=np.array(anchors, np.float32).reshape(-1, 2),
     )
@@ -92,15 +94,5 @@ def load(card: ModelCard, device: str = "auto", threads: int = 0) -> Type1:
     """
     chosen = choose_device(device)
     set_threads(threads)
-    try:
-        net = build(MaskRcnnConfig.from_json(card.extra["architecture"]), len(card.classes))
-        state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(card.weights).items()}
-        net.load_state_dict(state)
-    except (OSError, SafetensorError) as e:
-        raise ModelError(f"The weights of “{card.key}” are not a safetensors file; fetch it again.") from e
-    except (KeyError, TypeError, RuntimeError) as e:
-        raise ModelError(
-            f"The weights of “{card.key}” do not fit the network its card describes; "
-            "use the card they came with."
-        ) from e
+    net = with_weights(card, lambda shape: build(MaskRcnnConfig.from_json(shape), len(card.classes)))
     return Type1(card, net, chosen)

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from cmlcore.errors import ModelError
-from models.base import Instances, TileGrid
+from models.base import Instances, TileGrid, check_batch
+from models.calibration import Calibration
 from models.device import autocast, choose_device, describe, set_threads
 from models.grouping import GroupingSettings, group
+from models.loading import with_weights
 from models.registry import ModelCard
 from models.windowed_vit import OFFSET_UNIT, STRIDE, VitConfig, WindowedVit, fold_norms
 
@@ -30,6 +29,7 @@ class Type2:
         self.sha256 = card.sha256
         self.card: dict[str, Any] = card.to_json()
         self.device = describe(device)
+        self.calibration = Calibration.of(card.extra.get("calibration"), card.classes)
         self.grouping = GroupingSettings(stride=STRIDE, unit=OFFSET_UNIT, **card.extra.get("grouping", {}))
         self._device = device
         fold_norms(net.eval())
@@ -37,18 +37,10 @@ class Type2:
         self._net.to(memory_format=torch.channels_last)
 
     def predict(self, batch: NDArray[np.uint8], min_score: float = 0.0) -> list[Instances]:
-        """Find cells in tiles; see ``models.base.CellModel.predict``.
-
-        Raises:
-            ValueError: the batch is not uint8 (N, 3, H, W) with sides that are multiples of ``grid.align``.
-
-        """
-        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1] != 3:
-            raise ValueError(f"expected uint8 (N, 3, H, W), got {batch.dtype} {batch.shape}")
-        if batch.shape[2] % self.grid.align or batch.shape[3] % self.grid.align:
-            raise ValueError(f"tile sides {batch.shape[2:]} must be multiples of {self.grid.align}")
+        """Find cells in tiles; see ``models.base.CellModel.predict``."""
+        check_batch(batch, self.grid)
         # one tile at a time: no faster in a batch on a CPU, and bit for bit the same whatever the batch
-        return [group(self.maps(tile), self.grouping, min_score) for tile in batch]
+        return [group(self.maps(tile), self.grouping, min_score, self.calibration) for tile in batch]
 
     @torch.inference_mode()
     def maps(self, tile: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -73,17 +65,5 @@ def load(card: ModelCard, device: str = "auto", threads: int = 0) -> Type2:
     """
     chosen = choose_device(device)
     set_threads(threads)
-    try:
-        net = WindowedVit(VitConfig.from_dict(card.extra["architecture"]))
-        state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(card.weights).items()}
-        net.load_state_dict(state)
-    except (OSError, SafetensorError) as e:
-        raise ModelError(
-            f"The weights of “{card.key}” cannot be read as safetensors; fetch the file again."
-        ) from e
-    except (KeyError, TypeError, RuntimeError) as e:
-        raise ModelError(
-            f"The weights of “{card.key}” do not fit the network its card describes; "
-            "use the card they came with."
-        ) from e
+    net = with_weights(card, lambda shape: WindowedVit(VitConfig.from_dict(shape)))
     return Type2(card, net, chosen)

@@ -10,12 +10,10 @@ a norm over the tile would not.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_file
 from timm.layers.patch_embed import resample_patch_embed
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
@@ -103,13 +101,21 @@ class WindowedVit(nn.Module):
         return t.reshape(b, -1, ny * n, nx * n).contiguous(memory_format=torch.channels_last)
 
 
-def load_backbone(net: WindowedVit, path: Path) -> None:
-    """Start the transformer from a plain ViT's weights, its patches and positions resampled to ours, once."""
-    state = {k: v.float() for k, v in load_file(path).items()}
+def start_backbone(net: WindowedVit, weights: dict[str, Tensor]) -> None:
+    """Start the transformer from a plain ViT's weights, its patches and positions resampled to ours, once.
+
+    Raises:
+        KeyError, RuntimeError: the weights are of another network.
+
+    """
+    state = {k: v.float() for k, v in weights.items() if not k.startswith("head.")}
     patch, side = net.config.patch, net.config.window // net.config.patch
     state["patch_embed.proj.weight"] = resample_patch_embed(state["patch_embed.proj.weight"], [patch, patch])
-    prefix = net.vit.num_prefix_tokens if not net.vit.no_embed_class else 0
-    state["pos_embed"] = resample_abs_pos_embed(state["pos_embed"], [side, side], num_prefix_tokens=prefix)
+    if "pos_embed" in state:
+        prefix = net.vit.num_prefix_tokens if not net.vit.no_embed_class else 0
+        state["pos_embed"] = resample_abs_pos_embed(
+            state["pos_embed"], [side, side], num_prefix_tokens=prefix
+        )
     net.vit.load_state_dict(state)
 
 

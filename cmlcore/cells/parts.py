@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,19 +26,32 @@ _META = b"cmlscope"
 _DAMAGED = "The run's file {} is damaged; delete the run and start it again."
 
 
-def with_run_facts(schema: pa.Schema, classes: Sequence[str], mpp: Mpp) -> pa.Schema:
-    """The schema with the run's classes (the order of ``probs``) and the slide's mpp in its metadata."""
-    facts = json.dumps({"classes": list(classes), "mpp": [mpp.x, mpp.y]}, sort_keys=True)
-    return schema.with_metadata({_META: facts.encode()})
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run's files say about all of its cells."""
+
+    classes: tuple[str, ...]  # the order of ``probs``
+    mpp: Mpp
+    unidentified: bool  # cells the network was too unsure to name are kept
 
 
-def run_facts(schema: pa.Schema) -> tuple[tuple[str, ...], Mpp] | None:
-    """Classes and mpp as ``with_run_facts`` stored them, None where it did not."""
+def with_run_facts(
+    schema: pa.Schema, classes: Sequence[str], mpp: Mpp, *, unidentified: bool = False
+) -> pa.Schema:
+    """The schema with the run's facts (see ``RunFacts``) in its metadata."""
+    facts: dict[str, object] = {"classes": list(classes), "mpp": [mpp.x, mpp.y]}
+    if unidentified:
+        facts["unidentified"] = True
+    return schema.with_metadata({_META: json.dumps(facts, sort_keys=True).encode()})
+
+
+def run_facts(schema: pa.Schema) -> RunFacts | None:
+    """The facts as ``with_run_facts`` stored them, None where it did not."""
     raw = (schema.metadata or {}).get(_META)
     if raw is None:
         return None
     facts = json.loads(raw)
-    return tuple(facts["classes"]), Mpp(*facts["mpp"])
+    return RunFacts(tuple(facts["classes"]), Mpp(*facts["mpp"]), bool(facts.get("unidentified")))
 
 
 def part_path(run_dir: Path, block: int) -> Path:

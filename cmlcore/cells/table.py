@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cmlcore.cells.parts import cell_files, read_batches, read_schema, run_facts
 from cmlcore.cells.rois import Polygon, in_rois, roi_shape
 from cmlcore.cells.schema import CELL_SCHEMA
+from cmlcore.classes import UNIDENTIFIED
 from cmlcore.errors import InputError, RunError
 from cmlcore.geometry import Mpp
 
@@ -59,7 +60,7 @@ class ClassCount:
 
     cls: str
     count: int
-    percent: float  # of all cells counted, 0 where there are none
+    percent: float | None  # of the named cells counted, 0 where there are none; None: without a name
     density_mm2: float | None  # per mm² of the area given
     mean_score: float | None
     mean_area_um2: float | None
@@ -85,7 +86,10 @@ class CellTable:
     """The cells of one run, as they lie in ``run_dir`` when the object is made. Safe for several threads."""
 
     def __init__(self, run_dir: Path) -> None:
-        """Look at the run's files; ``classes`` and ``mpp`` come from the first.
+        """Look at the run's files; classes and ``mpp`` come from the first.
+
+        ``prob_classes`` are the network's, in the order of ``probs``; ``classes`` are all that a cell may
+        have: those, and last "unidentified" where the run keeps cells too unsure to name.
 
         Raises:
             RunError: no block is finished yet, or a file is damaged.
@@ -96,8 +100,10 @@ class CellTable:
         if not self.files:
             raise RunError("The run has no finished block yet; wait for the first one.")
         facts = run_facts(read_schema(self.files[0]))
-        self.classes: tuple[str, ...] = facts[0] if facts else self._classes_seen()
-        self.mpp: Mpp | None = facts[1] if facts else None
+        self.prob_classes: tuple[str, ...] = facts.classes if facts else self._classes_seen()
+        unsure = facts is not None and facts.unidentified and UNIDENTIFIED not in self.prob_classes
+        self.classes: tuple[str, ...] = (*self.prob_classes, UNIDENTIFIED) if unsure else self.prob_classes
+        self.mpp: Mpp | None = facts.mpp if facts else None
 
     @cached_property
     def _db(self) -> duckdb.DuckDBPyConnection:
@@ -124,12 +130,17 @@ class CellTable:
         return int(self._ask("SELECT count(*) FROM cells {where}", filters)[0][0])
 
     def counts(self, filters: Filters | None = None, area_mm2: float | None = None) -> list[ClassCount]:
-        """One entry a class of the run (or of the filter), in the run's order, zeros included."""
+        """One entry a class of the run (or of the filter), in the run's order, zeros included.
+
+        Unidentified cells are counted apart: per cent is of the cells that have a name, unless the filter
+        asks for unidentified ones by that name; then they count like any class.
+        """
         sql = (
             "SELECT cls, count(*), sum(score::DOUBLE), sum(area_um2::DOUBLE) FROM cells {where} GROUP BY cls"
         )
         rows = {cls: (n, s, a) for cls, n, s, a in self._ask(sql, filters)}
-        total = sum(n for n, _, _ in rows.values())
+        asked = filters is not None and filters.classes is not None and UNIDENTIFIED in filters.classes
+        total = sum(n for cls, (n, _, _) in rows.items() if asked or cls != UNIDENTIFIED)
         out = []
         for cls in self.classes:
             if filters is not None and filters.classes is not None and cls not in filters.classes:
@@ -139,7 +150,7 @@ class CellTable:
                 ClassCount(
                     cls,
                     n,
-                    100 * n / total if total else 0.0,
+                    None if cls == UNIDENTIFIED and not asked else 100 * n / total if total else 0.0,
                     n / area_mm2 if area_mm2 else None,
                     s / n if n else None,
                     a / n if n else None,

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from cmlcore import RESEARCH_USE, __version__
-from cmlcore.cli import evaluate, predict, segment, serve, train
+from cmlcore.cli import classify, data, evaluate, paper, predict, segment, serve, train
 from cmlcore.errors import CmlError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=f"Outline, name and count blood and marrow cells on whole-slide images. {RESEARCH_USE}",
 )
-for part in (segment, predict, train, evaluate, serve):
+for part in (segment, predict, train, evaluate, classify, data, paper, serve):
     part.register(app)
 
 

@@ -87,7 +87,8 @@ def _print_counts(out: Path) -> None:
     from cmlcore.classes import label
 
     for row in CellTable(out).counts():
-        print(f"{label(row.cls):<20} {row.count:>8} {row.percent:>6.1f} %")
+        share = "" if row.percent is None else f"{row.percent:>6.1f} %"
+        print(f"{label(row.cls):<20} {row.count:>8} {share}".rstrip())
     print(f"{out / 'cells.csv'}\n{RESEARCH_USE}")
 
 

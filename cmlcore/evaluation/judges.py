@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from cmlcore.evaluation.overlap import Panoptic, dice, filled, panoptic
 from cmlcore.evaluation.precision import Collected, average_precision, mean
+from cmlcore.ground_truth.records import Record
+from cmlcore.ground_truth.sets import CLASSES, instances_in_mask
 from cmlcore.predict import outline_box
-from cmlcore.training.sets import CLASSES, ERYTHROCYTE, LEUKOCYTE, Record, instances_in_mask
 from models.base import Instances
 
+ERYTHROCYTE, LEUKOCYTE = CLASSES.index("erythrocyte"), CLASSES.index("leukocyte")
 EDGE_PX = 2.0
 """A cell whose box comes this near to the image's edge counts as cut by it."""
 
@@ -40,8 +42,8 @@ class BoxJudge:
         """See ``Judge``."""
         for collected in (self._all, self._by_source.setdefault(record.source, Collected())):
             image = collected.image(*size)
-            for box, cls in zip(record.boxes, record.labels, strict=True):
-                collected.truth(image, int(cls), box)
+            for box, name in zip(record.boxes, record.names, strict=True):
+                collected.truth(image, CLASSES.index(name), box)
             for outline, cls, score in zip(cells.outlines, cells.classes, cells.scores, strict=True):
                 collected.found(image, int(cls), float(score), np.array(outline_box(outline)))
 
@@ -103,10 +105,10 @@ class ErythrocyteMaskJudge:
     def see(self, record: Record, cells: Instances, size: tuple[int, int]) -> None:
         """See ``Judge``."""
         h, w = size
-        owner, labels, ignore = instances_in_mask(record)
+        owner, names, ignore = instances_in_mask(record)
         image = self._cells.image(h, w)
         owner, ignore = owner.copy(), ignore.copy()
-        for k in range(1, len(labels) + 1):
+        for k in range(1, len(names) + 1):
             mask = owner == k
             cut = _cut(_bounds(mask), w, h)
             self._cells.truth(image, 0, mask, ignored=cut)

@@ -12,8 +12,9 @@ import numpy as np
 from cmlcore.errors import InputError
 from cmlcore.evaluation.judges import Judge, judge_of
 from cmlcore.evaluation.report import EvaluationReport
+from cmlcore.ground_truth.records import Record
+from cmlcore.ground_truth.sets import CLASSES, MPP, records
 from cmlcore.predict import estimated_mpp, predict_rgb, read_rgb
-from cmlcore.training.sets import CLASSES, Record, records
 from models.base import CellModel, Instances
 from models.registry import load_model
 
@@ -71,12 +72,12 @@ def evaluate_sets(
             raise InputError(f"“{name}” is not a set that can be judged; choose among {', '.join(SETS)}.")
     if split not in ("train", "val"):
         raise InputError(f"“{split}” is not a part of the sets; choose val or train.")
-    known = [(n, _spread(records(data_dir, split, (n,)), limit)) for n in wanted]
+    known = [(n, spread(records(data_dir, split, (n,)), limit)) for n in wanted]
     total, done, seconds = sum(len(r) for _, r in known), 0, 0.0
     figures = {}
     for name, found in known:
         judge: Judge = judge_of(name, float(model.card["min_score"]))
-        true = [r.mpp for r in found]
+        true = [MPP[r.source] for r in found]
         scales = true if mpp == "known" else estimated_mpp(model, [r.image for r in found])
         for record, scale in zip(found, scales, strict=True):
             rgb = read_rgb(record.image)
@@ -100,7 +101,8 @@ def _scale_errors(true: list[float], estimated: list[float]) -> dict[str, float]
     }
 
 
-def _spread(items: list[Record], limit: int | None) -> list[Record]:
+def spread(items: list[Record], limit: int | None) -> list[Record]:
+    """At most ``limit`` of the images, evenly over all."""
     if limit is None or limit >= len(items):
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, max(1, limit)).astype(int)]

@@ -1,4 +1,4 @@
-"""Runs and slide intake: rows are the truth, Dask is the engine, the service brings them together.
+"""Runs, trainings and slide intake: rows are the truth, Dask is the engine, the service brings them together.
 
 Nothing here imports torch; networks run in worker processes only.
 """
@@ -17,23 +17,41 @@ from cmlcore.jobs.runs import (
     submit_run,
 )
 from cmlcore.jobs.service import JobService
+from cmlcore.jobs.train import (
+    TrainingProgress,
+    all_trainings,
+    cancel_training,
+    delete_training,
+    find_training,
+    resume_training,
+    submit_training,
+    training_progress,
+)
 
 __all__ = [
     "DeviceReport",
     "JobService",
     "Progress",
+    "TrainingProgress",
+    "all_trainings",
     "cancel_run",
+    "cancel_training",
     "delete_run",
     "delete_slide",
+    "delete_training",
     "device_report",
+    "find_training",
     "intake_slide",
     "progress",
     "progress_of",
     "recheck_slide",
     "resume_run",
+    "resume_training",
     "run_dir",
     "run_manifest",
     "run_rois",
     "segment_local",
     "submit_run",
+    "submit_training",
+    "training_progress",
 ]

@@ -13,9 +13,9 @@ from cmlcore.errors import RunError
 from cmlcore.geometry import Mpp
 from cmlcore.jobs.files import whole_file
 from cmlcore.jobs.holding import plainly
-from cmlcore.jobs.road import Job, recut_count
+from cmlcore.jobs.road import Job, cut_cells, recut_count
 from cmlcore.report import summary
-from cmlcore.segmentation import Plan
+from cmlcore.segmentation import Plan, SegmentSettings
 from models.registry import card
 
 MANIFEST = "manifest.json"
@@ -54,7 +54,8 @@ def finish_run(job: Job, plan: Plan, told: Mapping[str, Any]) -> tuple[dict[str,
             raise RunError(f"{len(missing)} block(s) of the run are missing; resume the run.")
         made = card(job.model)
         if not plan.blocks:  # nothing but glass: a table all the same, with no row
-            facts = with_run_facts(CELL_SCHEMA, made.classes, Mpp(*job.mpp))
+            unsure = SegmentSettings(**job.settings).unnamed_below is not None
+            facts = with_run_facts(CELL_SCHEMA, made.classes, Mpp(*job.mpp), unidentified=unsure)
             write_part(job.folder, 0, facts.empty_table())
         merge_parts(job.folder)
         summed = summary(CellTable(job.folder), plan.area_mm2)
@@ -84,6 +85,8 @@ def finish_run(job: Job, plan: Plan, told: Mapping[str, Any]) -> tuple[dict[str,
                 "recut": recut_count(job.folder),
             },
             "cells": summed["cells"],
+            "cut_cells": cut_cells(job.folder),
+            "unidentified": summed["unidentified"],
             "versions": versions(),
             **told,
         }

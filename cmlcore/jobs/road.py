@@ -26,6 +26,7 @@ from models.registry import card
 
 PLAN = "plan.json"
 RECUT = "recut"  # a folder of empty files, one for each block that was cut again
+CUT = "cut"  # a folder of files, one for each block with cells that even the largest margin cuts: how many
 CANCEL_FLAG = "cancel"  # a file in the run's folder: seen by workers on other machines too
 
 
@@ -133,6 +134,8 @@ def work_blocks(
                 if result.recuts:
                     _mark_recut(job.folder, result.index)
                     recut += 1
+                if result.cut_cells:
+                    _mark_cut(job.folder, result.index, result.cut_cells)
                 write_part(job.folder, result.index, result.table)
                 done.append(result.index)
                 cells += result.table.num_rows
@@ -152,6 +155,16 @@ def raise_flag(folder: Path) -> None:
 def recut_count(folder: Path) -> int:
     """Blocks that were cut again, all sittings."""
     return sum(1 for _ in (folder / RECUT).glob("*"))
+
+
+def cut_cells(folder: Path) -> int:
+    """Cells that are larger than the largest margin allowed, and so are cut off by a tile's edge."""
+    return sum(int(p.read_text(encoding="ascii")) for p in (folder / CUT).glob("*[0-9]"))
+
+
+def _mark_cut(folder: Path, block: int, cells: int) -> None:
+    with whole_file(folder / CUT / str(block)) as part:
+        part.write_text(str(cells), encoding="ascii")
 
 
 def _mark_recut(folder: Path, block: int) -> None:

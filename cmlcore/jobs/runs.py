@@ -110,7 +110,7 @@ def checked_mpp(info: SlideInfo, given: Mpp | None) -> Mpp:
 
 
 def checked_settings(given: SegmentSettings | Mapping[str, Any] | None, made: ModelCard) -> SegmentSettings:
-    """Settings as asked; the card's ``min_score`` where none is asked.
+    """Settings as asked; the card's ``min_score`` and ``unidentified_score`` where none is asked.
 
     Raises:
         InputError: a value is out of bounds.
@@ -119,7 +119,8 @@ def checked_settings(given: SegmentSettings | Mapping[str, Any] | None, made: Mo
     if isinstance(given, SegmentSettings):
         return given
     try:
-        return SegmentSettings(**{"min_score": made.min_score, **(given or {})})
+        own = {"min_score": made.min_score, "unidentified_score": made.unidentified_score}
+        return SegmentSettings(**{**own, **(given or {})})
     except ValueError as e:  # pydantic
         raise InputError(f"A setting cannot be used: {e}.") from e
 

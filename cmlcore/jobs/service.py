@@ -1,4 +1,4 @@
-"""The service: one thread that feeds runs to the workers, one that checks and converts slides."""
+"""The service: threads that feed runs to the workers, check and convert slides, train and evaluate."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from typing import IO
 from cmlcore import store
 from cmlcore.errors import CmlError
 from cmlcore.jobs.device import device_report
+from cmlcore.jobs.evaluate import EVALUATIONS
 from cmlcore.jobs.loop import RunLoop, requeue
 from cmlcore.jobs.preparation import pending, try_slide
+from cmlcore.jobs.train_loop import TrainLoop
 from cmlcore.settings import settings
 
 log = logging.getLogger(__name__)
 BUSY_S, IDLE_S = 0.1, 0.3  # between two looks at the rows
+CHILD_S = 0.5
 JOIN_S = 5.0
 SORRY_S = 3.0  # after a failure that may pass: a full disk, a scheduler that is away
 
@@ -69,8 +72,11 @@ class JobService:
             if not ours:
                 return
             slides = threading.Thread(target=self._work_slides, name="slides", daemon=True)
+            children = threading.Thread(target=self._work_children, name="children", daemon=True)
             slides.start()
+            children.start()
             self._work_runs()
+            children.join()  # a training saves where it is; it has a deadline for that
             slides.join(JOIN_S)  # a file that hangs does not hold up the server's end
 
     def _work_runs(self) -> None:
@@ -107,6 +113,22 @@ class JobService:
                 continue
             done = [try_slide(s, self._stop.is_set) for s in waiting if not self._stop.is_set()]
             self._stop.wait(IDLE_S if all(done) else SORRY_S)
+
+    def _work_children(self) -> None:
+        trainings = TrainLoop()
+        while not self._stop.is_set():
+            try:
+                trainings.turn()
+                EVALUATIONS.turn()
+                self._stop.wait(CHILD_S)
+            except (CmlError, OSError) as e:
+                log.warning("Trainings and evaluations wait: %s", e)
+                self._stop.wait(SORRY_S)
+        for loop in (EVALUATIONS, trainings):
+            try:
+                loop.stop()
+            except (CmlError, OSError) as e:
+                log.warning("A job is not put back in the queue, the next start will do it: %s", e)
 
 
 def _recover() -> None:

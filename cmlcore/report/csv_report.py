@@ -47,7 +47,7 @@ def csv_stream(
 def column_names(cells: CellTable) -> list[str]:
     """Names of the report's columns, in order."""
     return [
-        "cell_id", "class", "score", *(_text(f"prob_{c}") for c in cells.classes),
+        "cell_id", "class", "score", *(_text(f"prob_{c}") for c in cells.prob_classes),
         "x_px", "y_px", "x_um", "y_um", "area_um2", "perimeter_um", "circularity",
         "mean_r", "mean_g", "mean_b", "owner_block", "outline_wkt",
     ]  # fmt: skip
@@ -63,7 +63,7 @@ def _rows(batch: pa.RecordBatch, cells: CellTable) -> bytes:
         batch["cell_id"].cast(pa.string()),
         pa.array(names[cells.class_index(pa.chunked_array([batch["cls"]]))], type=pa.string()),
         _number(batch["score"], 4),
-        *(_number(probs[:, c], 4) for c in range(len(cells.classes))),
+        *(_number(probs[:, c], 4) for c in range(len(cells.prob_classes))),
         _number(x, 3),
         _number(y, 3),
         _number(x * cells.mpp.x, 3),

@@ -40,7 +40,7 @@ def geojson_stream(
     classes = {c: {"name": label(c), "color": _rgb(color(c))} for c in cells.classes}
     before = "\n"
     for batch in cells.batches(filters=filters, rows=_ROWS):
-        features = ",\n".join(_feature(row, classes, cells.classes, space) for row in _plain(batch))
+        features = ",\n".join(_feature(row, classes, cells.prob_classes, space) for row in _plain(batch))
         yield (before + features).encode()
         before = ",\n"
     yield b"\n]}\n"

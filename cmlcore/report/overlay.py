@@ -8,7 +8,7 @@ ask for every tile that meets it once grown by that radius.
 ``overlay_index`` gives a JSON-able dict::
 
     {"version": 1, "grid": 2048, "unit": 0.125, "count": 5123, "radius": 71.5,
-     "classes": [{"key": "erythrocyte", "label": "Erythrocyte", "color": "#D55E00"}, …],
+     "classes": [{"key": "erythrocyte", "label": "Erythrocyte", "color": "#D55E00", "hidden": false}, …],
      "tiles": [[gx, gy, cells, radius], …], "research_use": "…"}
 
 Layout of both binaries (little-endian; each section starts where the one before ends; the order keeps
@@ -52,7 +52,7 @@ from numpy.typing import NDArray
 
 from cmlcore import RESEARCH_USE
 from cmlcore.cells import OUTLINE_STEP, CellTable
-from cmlcore.classes import color, label
+from cmlcore.classes import UNIDENTIFIED, color, label
 
 GRID = 2048
 VERSION = 1
@@ -69,7 +69,10 @@ def overlay_index(table: CellTable) -> dict[str, Any]:
         "unit": OUTLINE_STEP,
         "count": sum(t[2] for t in tiles),
         "radius": max((t[3] for t in tiles), default=0.0),
-        "classes": [{"key": k, "label": label(k), "color": color(k)} for k in table.classes],
+        "classes": [
+            {"key": k, "label": label(k), "color": color(k), "hidden": k == UNIDENTIFIED}
+            for k in table.classes
+        ],
         "tiles": [list(t) for t in tiles],
         "research_use": RESEARCH_USE,
     }

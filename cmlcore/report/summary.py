@@ -6,6 +6,7 @@ from typing import Any
 
 from cmlcore import RESEARCH_USE
 from cmlcore.cells import CellTable, Filters
+from cmlcore.classes import UNIDENTIFIED
 
 
 def summary(cells: CellTable, area_mm2: float, filters: Filters | None = None) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def summary(cells: CellTable, area_mm2: float, filters: Filters | None = None) -
     total = sum(c.count for c in counts)
     return {
         "cells": total,
+        "unidentified": next((c.count for c in counts if c.cls == UNIDENTIFIED), 0),  # among the cells
         "area_mm2": area_mm2,
         "area_is": "the scene, or the run's regions within it, glass included",
         "density_mm2": total / area_mm2 if area_mm2 > 0 else None,

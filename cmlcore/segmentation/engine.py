@@ -85,11 +85,13 @@ def segment_blocks(
     waiting: list[Future[BlockResult]] = []
     try:
         while group := list(islice(tiles, batch)):
-            _predict(model, group, batch, settings.min_score)
+            _predict(model, group, batch, settings.least_score)
             for tile in group:
                 _raise_if(cancelled)
-                _recut(reader, plan, model, settings.min_score, tile)
-            ready, waiting = waiting, [measuring.submit(_measure, t, plan, model.classes) for t in group]
+                _recut(reader, plan, model, settings.least_score, tile)
+            ready = waiting
+            facts = (plan, model.classes, settings.unnamed_below)
+            waiting = [measuring.submit(_measure, tile, *facts) for tile in group]
             yield from (f.result() for f in ready)
         yield from (f.result() for f in waiting)
     finally:
@@ -218,10 +220,10 @@ def owned(found: Instances, region_m: Region, plan: Plan, block: int) -> NDArray
     return np.flatnonzero(owner == block)
 
 
-def _measure(tile: _Tile, plan: Plan, classes: Sequence[str]) -> BlockResult:
+def _measure(tile: _Tile, plan: Plan, classes: Sequence[str], unnamed_below: float | None) -> BlockResult:
     assert tile.found is not None  # noqa: S101
     start = time.perf_counter()
     keep = owned(tile.found, tile.region_m, plan, tile.index)
-    table = cell_rows(tile.found, keep, tile.rgb, tile.region_m, plan, tile.index, classes)
+    table = cell_rows(tile.found, keep, tile.rgb, tile.region_m, plan, tile.index, classes, unnamed_below)
     tile.times["measure"] = time.perf_counter() - start
     return BlockResult(tile.index, table, tile.times, tile.recuts, tile.cut_cells)

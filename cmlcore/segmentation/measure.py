@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cmlcore.cells import CELL_SCHEMA, CELLS_PER_BLOCK, OUTLINE_STEP, in_rois, with_run_facts
+from cmlcore.classes import UNIDENTIFIED
 from cmlcore.errors import RunError
 from cmlcore.geometry import Mpp, Region
 from cmlcore.segmentation.plan import Plan
@@ -31,7 +32,7 @@ def ragged(outlines: Sequence[NDArray[np.floating]]) -> Ragged:
 
 def cell_rows(
     found: Instances, keep: NDArray[np.int64], rgb: NDArray[np.uint8], tile_m: Region, plan: Plan, block: int,
-    classes: Sequence[str],
+    classes: Sequence[str], unnamed_below: float | None = None,
 ) -> pa.Table:  # fmt: skip
     """The rows of the cells that a block owns.
 
@@ -43,6 +44,7 @@ def cell_rows(
         plan: the run's cut.
         block: index of the block.
         classes: the network's classes, in the order of ``probs``.
+        unnamed_below: cells of a lower score are unidentified; None: every cell keeps its class.
 
     Returns:
         A table in CELL_SCHEMA, with the run's facts in its metadata. Ids are given before cells outside
@@ -75,17 +77,21 @@ def cell_rows(
     low, high = _bounds(xy_l0, first)
 
     o, vertex = order[ok], np.repeat(ok, sizes)
+    names = np.array(classes, dtype=object)[found.classes[o]]
+    if unnamed_below is not None:
+        names[found.scores[o] < np.float32(unnamed_below)] = UNIDENTIFIED
     columns = [
         pa.array(ids[ok]),
         pa.array(np.full(len(o), block, dtype=np.int32)),
-        pa.array([classes[c] for c in found.classes[o]], type=pa.string()),
+        pa.array(names, type=pa.string()),
         pa.array(found.scores[o].astype(np.float32)),
         _lists(found.probs[o].astype(np.float32).ravel(), np.full(len(o), found.probs.shape[1])),
         *(pa.array(c[ok].astype(np.float32)) for c in (*centre.T, *low.T, *high.T)),
         *(pa.array(c[ok].astype(np.float32)) for c in (area, perimeter, circularity, *colors.T)),
         _lists(xy_l0[vertex].astype(np.float32).ravel(), sizes[ok] * 2),
     ]
-    return pa.Table.from_arrays(columns, schema=with_run_facts(CELL_SCHEMA, classes, mpp))
+    schema = with_run_facts(CELL_SCHEMA, classes, mpp, unidentified=unnamed_below is not None)
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def clean(xy: NDArray[np.float64], first: NDArray[np.int64]) -> Ragged:

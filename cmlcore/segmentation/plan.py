@@ -36,7 +36,10 @@ class SegmentSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_score: float = Field(0.3, ge=0, le=1, description="cells below are left out")
+    min_score: float = Field(0.3, ge=0, le=1, description="cells below are left out, or unidentified")
+    unidentified_score: float | None = Field(
+        None, ge=0, le=1, description="cells below min_score are kept from here, without a name; None: none"
+    )
     margin_px: int | None = Field(
         None, ge=0, le=1024, description="overlap in model pixels; None: the model's"
     )
@@ -47,6 +50,18 @@ class SegmentSettings(BaseModel):
     batch: int | None = Field(
         None, ge=1, le=256, description="tiles a call of the network; None: by the device"
     )
+
+    @property
+    def unnamed_below(self) -> float | None:
+        """Score below which a cell has no name; None where every cell that is kept has one."""
+        floor = self.unidentified_score
+        return self.min_score if floor is not None and floor < self.min_score else None
+
+    @property
+    def least_score(self) -> float:
+        """Score below which a cell is left out."""
+        floor = self.unidentified_score
+        return self.min_score if floor is None else min(self.min_score, floor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from cmlcore.errors import StorageError
 from cmlcore.settings import settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0001"  # the newest migration
+HEAD = "0002"  # the newest migration
 BUSY_MS = 15_000
 _SCHEMA_LOCK = 0x434D4C  # advisory lock number on PostgreSQL
 

@@ -1,4 +1,4 @@
-"""The tables: slides and runs. Rows handed out are detached snapshots; change them through the functions."""
+"""The tables: slides, runs and trainings. Rows handed out are detached; change them through the functions."""
 
 from __future__ import annotations
 
@@ -117,3 +117,19 @@ class Run(Base):
     heartbeat_at: Mapped[datetime | None]
     manifest: Mapped[dict[str, Any] | None]
     summary: Mapped[dict[str, Any] | None]
+
+
+class Training(Base):
+    """One network being trained: what was asked (never changes), and its status; its folder says more."""
+
+    __tablename__ = "trainings"
+
+    id: Mapped[str] = mapped_column(String(LENGTH), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    settings: Mapped[dict[str, Any]]
+    status: Mapped[RunStatus] = mapped_column(String(16), default="queued", index=True)
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    message: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]

@@ -1,20 +1,54 @@
-"""Training: the labelled sets, tiles drawn from them, and the loop that fits a network to them."""
+"""Training: tiles drawn from labelled images, and the fitting of a network to them.
 
-from cmlcore.training.scenes import STORE_MPP, Scene, load_scenes
-from cmlcore.training.sets import CLASSES, MPP, Record, records
-from cmlcore.training.tiles import MODEL_MPP, CellTiles, TileSettings, collate, masks_of
+Importing this package costs no torch: what needs it comes in when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from cmlcore.training.presets import PRESETS, from_preset
+from cmlcore.training.run_dir import new_run_dir, read_curves, read_settings, read_status, request_stop
+from cmlcore.training.settings import Augmentation, TrainSettings
+
+if TYPE_CHECKING:
+    from cmlcore.training.fitting import FitResult, fit
+    from cmlcore.training.scenes import Scene, load_scenes
+    from cmlcore.training.tiles import CellTiles, TileSettings, masks_of
+
+_LATER = {
+    "FitResult": "fitting",
+    "fit": "fitting",
+    "Scene": "scenes",
+    "load_scenes": "scenes",
+    "CellTiles": "tiles",
+    "TileSettings": "tiles",
+    "masks_of": "tiles",
+}
 
 __all__ = [
-    "CLASSES",
-    "MODEL_MPP",
-    "MPP",
-    "STORE_MPP",
+    "PRESETS",
+    "Augmentation",
     "CellTiles",
-    "Record",
+    "FitResult",
     "Scene",
     "TileSettings",
-    "collate",
+    "TrainSettings",
+    "fit",
+    "from_preset",
     "load_scenes",
     "masks_of",
-    "records",
+    "new_run_dir",
+    "read_curves",
+    "read_settings",
+    "read_status",
+    "request_stop",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch, imported at first use (PEP 562)."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -1,4 +1,4 @@
-"""Training tiles: mosaics of labelled scenes at the models' scale, varied anew at every draw.
+"""Training tiles: mosaics of labelled scenes at the model's scale, varied anew at every draw.
 
 Most labelled images are smaller than a tile at 0.2 µm per pixel, so a tile is laid out in rows of several
 images. All images of one tile share one ``complete``, so that what may be learned is one statement a tile.
@@ -7,7 +7,7 @@ images. All images of one tile share one ``complete``, so that what may be learn
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -16,17 +16,21 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from cmlcore.training.augment import vary_look
+from cmlcore.training.augment import Look, looks, vary_look
+from cmlcore.training.balance import class_counts, rare_classes, rarity
 from cmlcore.training.scenes import STORE_MPP, Scene
-from cmlcore.training.sets import THROMBOCYTE
+from cmlcore.training.settings import MODEL_MPP, Augmentation
+from cmlcore.training.transplant import Donor, donors, transplanted
 
-MODEL_MPP = 0.2  # an erythrocyte is 37 px wide
 MIN_VISIBLE = 0.12  # a cell of which less is in view is neither taught nor punished
 MIN_SIDE = 4.0  # nor is one narrower than this in view, in pixels
+SCALE_SIGMA = 0.2  # spread of the log of the scale jitter at strength 1, clipped to:
+SCALE_RANGE = (0.65, 1.5)
 
-
-BLANK = 0.05  # share of images that are replaced by bare ground, of which the sets show little
 SOURCE_WEIGHTS = {"PBC": 0.25, "Raabin": 0.25, "BCCD+BCD": 0.24, "bbbc041seg": 0.10, "leukocytes": 0.16}
+"""Chance of the public microscopes."""
+OWN_WEIGHT = 0.25  # of a person's own images; where they come from several sources see ``_weights``
+_GROUP = {"BCCD": "BCCD+BCD", "BCD": "BCCD+BCD", "krd_wbc": "leukocytes", "zxaoyou_ds2": "leukocytes"}
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,12 @@ class TileSettings:
     Attributes:
         sizes: (height, width) in pixels to choose from.
         size_weights: chance of each.
+        mpp: µm per pixel of the tiles.
+        store_mpp: µm per pixel of the scenes.
         source_weights: chance of a tile to come from each group of sources; groups without scenes drop out.
-        scale_sigma: spread of the log of the scale jitter; clipped to ``scale_range``.
-        thrombocytes: a scene that shows one is drawn more often by this share.
-        look: strength of the colour, blur and noise variation; 0 for none.
+        balance: a scene whose rarest class has n times fewer cells than the commonest is drawn
+            ``n ** balance`` times as often.
+        augmentation: strengths of the variations.
         same_size: this many tiles in a row have one size, so that they make a batch.
         fixed: no variation at all but the layout (for tests and for looking at the data).
 
@@ -47,24 +53,19 @@ class TileSettings:
 
     sizes: Sequence[tuple[int, int]] = ((256, 512), (512, 256), (512, 512))
     size_weights: Sequence[float] = (0.45, 0.45, 0.10)
-    source_weights: dict[str, float] = field(
-        default_factory=lambda: {
-            "PBC": 0.25,
-            "Raabin": 0.25,
-            "BCCD+BCD": 0.24,
-            "bbbc041seg": 0.10,
-            "leukocytes": 0.16,
-        }
-    )
-    scale_sigma: float = 0.2
-    scale_range: tuple[float, float] = (0.65, 1.5)
-    thrombocytes: float = 1.5
-    look: float = 1.0
+    mpp: float = MODEL_MPP
+    store_mpp: float = STORE_MPP
+    source_weights: dict[str, float] = field(default_factory=lambda: dict(SOURCE_WEIGHTS))
+    balance: float = 0.27
+    augmentation: Augmentation = field(default_factory=Augmentation)
     same_size: int = 1
     fixed: bool = False
 
-
-_GROUP = {"BCCD": "BCCD+BCD", "BCD": "BCCD+BCD", "krd_wbc": "leukocytes", "zxaoyou_ds2": "leukocytes"}
+    @property
+    def mean_area(self) -> float:
+        """Mean area of a tile in pixels."""
+        shares = np.array(self.size_weights, float) / sum(self.size_weights)
+        return float(sum(p * h * w for p, (h, w) in zip(shares, self.sizes, strict=True)))
 
 
 class CellTiles(Dataset[dict[str, Any]]):
@@ -73,13 +74,13 @@ class CellTiles(Dataset[dict[str, Any]]):
     A sample is a dict of tensors:
 
     ========= ================== =====================================================================
-    image     uint8 (3, H, W)    RGB at ``MODEL_MPP``
+    image     uint8 (3, H, W)    RGB at the model's scale
     boxes     float32 (N, 4)     x0, y0, x1, y1 in tile pixels, clipped to the tile
-    labels    int64 (N,)         index into ``sets.CLASSES``
+    labels    int64 (N,)         index into the classes
     owner     int32 (H, W)       0 no labelled cell, ``i + 1`` cell ``i``; ``masks_of`` expands it
     has_mask  bool (N,)          the cell's pixels in ``owner`` are an outline, not a stand-in ellipse
     ignore    bool (H, W)        nothing may be learned here
-    complete  bool (3,)          per class: all its cells are labelled, other detections are false
+    complete  bool (C,)          per class: all its cells are labelled, other detections are false
     ========= ================== =====================================================================
     """
 
@@ -89,13 +90,16 @@ class CellTiles(Dataset[dict[str, Any]]):
         self.settings = settings or TileSettings()
         self.length = length
         self.seed = seed
-        groups: dict[str, list[Scene]] = {}
+        counts = class_counts(scenes)
+        groups: dict[tuple[str, tuple[bool, ...]], list[Scene]] = {}
         for s in scenes:
-            groups.setdefault(_GROUP.get(s.source, s.source), []).append(s)
+            groups.setdefault((_GROUP.get(s.source, s.source), s.complete), []).append(s)
         self._groups = [groups[k] for k in sorted(groups)]
-        weights = np.array([self.settings.source_weights.get(k, 0.1) for k in sorted(groups)])
-        self._weights = weights / weights.sum()
-        self._chances = [_chances(g, self.settings.thrombocytes) for g in self._groups]
+        self._weights = _weights(groups, self.settings.source_weights)
+        self._pool = [] if self.settings.fixed else donors(scenes, rare_classes(counts))
+        often = rarity(counts, self.settings.balance)
+        self._chances = [_chances(g, often) for g in self._groups]
+        self._looks = looks(self.settings.augmentation)
 
     def __len__(self) -> int:
         return self.length
@@ -111,15 +115,26 @@ class CellTiles(Dataset[dict[str, Any]]):
         h, w = cfg.sizes[int(shared.choice(len(cfg.sizes), p=p / p.sum()))]
         which = int(rng.choice(len(self._groups), p=self._weights))
         group = self._groups[which]
-        canvas = _Canvas(h, w, rng, cfg)
+        canvas = _Canvas(h, w, rng, cfg, self._pool, self._looks)
         canvas.fill(group, self._chances[which])
         return canvas.sample(group[0].complete)
 
 
-def _chances(group: Sequence[Scene], more: float) -> NDArray[np.float64]:
-    """Running total of the chance of each scene, ending at 1."""
-    weight = np.array([1.0 + more * bool((s.labels == THROMBOCYTE).any()) for s in group])
-    total = np.cumsum(weight)
+def _weights(
+    groups: dict[tuple[str, tuple[bool, ...]], list[Scene]], known: dict[str, float]
+) -> NDArray[np.float64]:
+    """Chance of each group, by sorted key; unknown sources share one weight by the root of their number."""
+    own = sum(len(g) for (source, _), g in groups.items() if source not in known)
+    weights = [
+        known.get(source, OWN_WEIGHT * (len(groups[source, complete]) / max(1, own)) ** 0.5)
+        for source, complete in sorted(groups)
+    ]
+    return np.asarray(np.array(weights) / sum(weights), np.float64)
+
+
+def _chances(group: Sequence[Scene], often: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Running total of the chance of each scene, ending at 1; its rarest class counts."""
+    total = np.cumsum([often[s.labels].max(initial=1.0) for s in group])
     out: NDArray[np.float64] = total / total[-1]
     return out
 
@@ -130,16 +145,19 @@ def masks_of(owner: torch.Tensor, n: int) -> torch.Tensor:
     return owner[None] == ids[:, None, None]
 
 
-def collate(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Samples differ in size and in their number of cells: a batch is a list."""
-    return samples
-
-
 class _Canvas:
     """One tile while images are laid onto it."""
 
-    def __init__(self, h: int, w: int, rng: np.random.Generator, cfg: TileSettings) -> None:
-        self.rng, self.cfg = rng, cfg
+    def __init__(
+        self,
+        h: int,
+        w: int,
+        rng: np.random.Generator,
+        cfg: TileSettings,
+        pool: Sequence[Donor],
+        all_looks: Sequence[Look],
+    ) -> None:
+        self.rng, self.cfg, self.pool, self.looks = rng, cfg, pool, all_looks
         fill = np.array((255, 255, 255)) if rng.random() < 0.5 else rng.integers(0, 256, 3)
         self.image = np.empty((h, w, 3), np.uint8)
         self.image[:] = fill.astype(np.uint8)
@@ -149,12 +167,12 @@ class _Canvas:
         self.labels: list[NDArray[np.int64]] = []
         self.has_mask: list[NDArray[np.bool_]] = []
         self.taken = 0
-        self.scale = self._jitter(cfg.scale_sigma)
+        self.scale = self._jitter(SCALE_SIGMA * cfg.augmentation.scale)
 
     def _jitter(self, sigma: float) -> float:
         if self.cfg.fixed:
             return 1.0
-        return float(np.clip(np.exp(self.rng.normal(0, sigma)), *self.cfg.scale_range))
+        return float(np.clip(np.exp(self.rng.normal(0, sigma)), *SCALE_RANGE))
 
     def fill(self, group: Sequence[Scene], chances: NDArray[np.float64]) -> None:
         """Lay images out in rows until the tile is full; rows and columns start at a random offset."""
@@ -179,18 +197,22 @@ class _Canvas:
     def _varied(self, scene: Scene, max_h: int, max_w: int) -> Scene:
         """The scene at model scale, turned, mirrored and recoloured; large ones cut to a random window."""
         rng, cfg = self.rng, self.cfg
-        factor = STORE_MPP / MODEL_MPP * self.scale
-        sx, sy = (factor * (1.0 if cfg.fixed else float(np.exp(rng.normal(0, 0.05)))) for _ in range(2))
-        turn, mirror = (0, False) if cfg.fixed else (int(rng.integers(4)), bool(rng.random() < 0.5))
+        factor = cfg.store_mpp / cfg.mpp * self.scale
+        uneven = 0.0 if cfg.fixed else 0.05 * cfg.augmentation.scale
+        sx, sy = (factor * float(np.exp(rng.normal(0, uneven))) for _ in range(2))
+        turned = cfg.augmentation.turn and not cfg.fixed
+        turn, mirror = (int(rng.integers(4)), bool(rng.random() < 0.5)) if turned else (0, False)
         if turn % 2:
             max_h, max_w = max_w, max_h
         scene = _window(scene, int(max_w / sx) + 2, int(max_h / sy) + 2, rng)
+        if self.pool and rng.random() < cfg.augmentation.paste:
+            scene = transplanted(scene, self.pool, rng)
         scene = _turned(_resized(scene, sx, sy), turn, mirror)
-        if not cfg.fixed and rng.random() < BLANK:
-            scene = _blank(scene)
-        if cfg.fixed or cfg.look == 0:
+        if cfg.fixed:
             return scene
-        return _replaced(scene, image=vary_look(scene.image, rng, cfg.look))
+        if rng.random() < cfg.augmentation.blank:
+            scene = _blank(scene)
+        return replace(scene, image=vary_look(scene.image, rng, self.looks))
 
     def _place(self, piece: Scene, x: int, y: int, height: int) -> None:
         h, w = self.owner.shape
@@ -218,7 +240,7 @@ class _Canvas:
         self.labels.append(piece.labels[keep])
         self.has_mask.append(piece.has_mask[keep])
 
-    def sample(self, complete: tuple[bool, bool, bool]) -> dict[str, Any]:
+    def sample(self, complete: tuple[bool, ...]) -> dict[str, Any]:
         """The finished tile as tensors."""
         n = np.concatenate
         return {
@@ -232,19 +254,20 @@ class _Canvas:
         }
 
 
-def _replaced(scene: Scene, **changes: Any) -> Scene:
-    fields = ("image", "owner", "boxes", "labels", "has_mask", "ignore", "complete", "source")
-    return Scene(**{k: changes.get(k, getattr(scene, k)) for k in fields})
-
-
 def _blank(scene: Scene) -> Scene:
     """Bare ground in the colour of the scene's own."""
     ground = scene.image[(scene.owner == 0) & ~scene.ignore]
     image = scene.image.copy()
     image[:] = np.median(ground, axis=0).astype(np.uint8) if len(ground) else 235
-    empty = {"owner": np.zeros_like(scene.owner), "ignore": np.zeros_like(scene.ignore)}
-    cells = {"boxes": scene.boxes[:0], "labels": scene.labels[:0], "has_mask": scene.has_mask[:0]}
-    return _replaced(scene, image=image, **empty, **cells)
+    return replace(
+        scene,
+        image=image,
+        owner=np.zeros_like(scene.owner),
+        boxes=scene.boxes[:0],
+        labels=scene.labels[:0],
+        has_mask=scene.has_mask[:0],
+        ignore=np.zeros_like(scene.ignore),
+    )
 
 
 def _window(scene: Scene, w: int, h: int, rng: np.random.Generator) -> Scene:
@@ -257,7 +280,7 @@ def _window(scene: Scene, w: int, h: int, rng: np.random.Generator) -> Scene:
     cut = np.s_[y : y + h, x : x + w]
     # boxes may now reach outside: ``_place`` clips them to where their image lies
     boxes = scene.boxes - np.array([x, y, x, y], np.float32)
-    return _replaced(
+    return replace(
         scene, image=scene.image[cut], owner=scene.owner[cut], boxes=boxes, ignore=scene.ignore[cut]
     )
 
@@ -267,10 +290,10 @@ def _resized(scene: Scene, sx: float, sy: float) -> Scene:
     size = (max(8, round(w * sx)), max(8, round(h * sy)))
     scale = np.array([size[0] / w, size[1] / h] * 2, np.float32)
     smooth = cv2.INTER_AREA if max(sx, sy) < 1 else cv2.INTER_LINEAR
-    return _replaced(
+    return replace(
         scene,
-        image=cv2.resize(scene.image, size, interpolation=smooth),
-        owner=cv2.resize(scene.owner, size, interpolation=cv2.INTER_NEAREST),
+        image=np.asarray(cv2.resize(scene.image, size, interpolation=smooth), np.uint8),
+        owner=np.asarray(cv2.resize(scene.owner, size, interpolation=cv2.INTER_NEAREST), np.uint16),
         boxes=scene.boxes * scale,
         ignore=cv2.resize(scene.ignore.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0,
     )
@@ -292,6 +315,6 @@ def _turned(scene: Scene, turn: int, mirror: bool) -> Scene:
         a = np.rot90(a, turn)
         return np.ascontiguousarray(a[:, ::-1] if mirror else a)
 
-    return _replaced(
+    return replace(
         scene, image=move(scene.image), owner=move(scene.owner), boxes=boxes, ignore=move(scene.ignore)
     )

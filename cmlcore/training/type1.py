@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
-from cmlcore.training.sets import CLASSES
-from models.mask_rcnn import MaskRcnnConfig, build
+from cmlcore.training.recipe import Found, Sample
+from models.mask_rcnn import MaskRcnnConfig
 from models.rois import Target
 
 BODY_RATE = 0.5  # learning rate of the pretrained backbone, relative to the rest
-DECAY = 0.05  # weight decay of matrices; biases and norms have none
+ALIGN, MARGIN = 32, 192  # pixels; the margin makes tiles exact for cells of the usual size
+LOWEST_SCORE = 0.02  # cells below are not looked at while validating
 
 
 class Type1Recipe:
-    """Mask R-CNN for ``loop.Loop``: all layers learn, batch norms keep their statistics."""
+    """Mask R-CNN as the training sees it: all layers learn, batch norms keep their statistics.
 
-    name = "type1"
+    See ``recipe.Recipe``.
+    """
+
+    kind = "type1"
+    align = ALIGN
 
     def __init__(
-        self, config: MaskRcnnConfig | None = None, backbone: Path | None = None, lr: float = 1e-3
+        self,
+        net: GeneralizedRCNN,
+        config: MaskRcnnConfig,
+        lr: float,
+        weights: tuple[float, ...] = (),
+        weight_decay: float = 0.05,
     ) -> None:
-        self.config = config or MaskRcnnConfig()
-        self.lr = lr
-        self.net = build(self.config, len(CLASSES))
-        if backbone is not None:
-            start_backbone(self.net, backbone)
-        depthwise_in_float(self.net)
+        """``weights`` is how much the cells of each class count in the loss of the class, () alike."""
+        self.net, self.config = net, config
+        self.lr, self.weight_decay = lr, weight_decay
+        self.prepare: Callable[[Sample], Sample] = _as_it_is
+        depthwise_in_float(net)
+        if weights:
+            net.roi_heads.class_weights = (1.0, *weights)  # the ground comes first
 
     def groups(self) -> list[dict[str, Any]]:
         """AdamW's parameter groups, each with its peak learning rate."""
@@ -44,38 +53,42 @@ class Type1Recipe:
             {
                 "params": params,
                 "lr": self.lr * (BODY_RATE if body else 1.0),
-                "weight_decay": DECAY if matrix else 0.0,
+                "weight_decay": self.weight_decay if matrix else 0.0,  # none for biases and norms
             }
             for (body, matrix), params in made.items()
         ]
 
-    def prepare(self, sample: dict[str, Any]) -> dict[str, Any]:
-        """Targets are the sample itself."""
-        return sample
-
-    def loss(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """The five losses of Mask R-CNN for tiles of one size."""
+    def loss(self, samples: list[Sample]) -> dict[str, Tensor]:
+        """The five losses of Mask R-CNN for tiles of one size; it gives them in training mode only."""
+        self.net.train()
         freeze_norms(self.net)  # ``train()`` would wake them
-        device = next(self.net.parameters()).device
-        images = [s["image"].to(device) for s in samples]
-        found: dict[str, Tensor] = self.net(images, [target_of(s, device) for s in samples])
+        images = [s["image"].to(self._device) for s in samples]
+        found: dict[str, Tensor] = self.net(images, [target_of(s, self._device) for s in samples])
         return found
 
-    def card(self) -> dict[str, Any]:
+    def find(self, samples: list[Sample]) -> list[Found]:
+        """The boxes of the cells."""
+        self.net.roi_heads.min_score = LOWEST_SCORE
+        answers = self.net([s["image"].to(self._device) for s in samples])
+        return [Found(a["boxes"], a["scores"], a["labels"]) for a in answers]
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = next(self.net.parameters()).device
+        return device
+
+    def architecture(self) -> dict[str, Any]:
         """What is needed to build the network again."""
-        return {"architecture": self.config.to_json(), "classes": list(CLASSES)}
+        return self.config.to_json()
+
+    def grid(self, largest: float) -> dict[str, int]:
+        """A margin that holds a cell and what its score looks at."""
+        margin = max(MARGIN, -int(-largest // ALIGN) * ALIGN)
+        return {"tile": 896 + 2 * margin, "margin": margin, "align": ALIGN}
 
 
-def start_backbone(net: GeneralizedRCNN, path: Path) -> None:
-    """Load ImageNet weights into the timm backbone; weights of stages that are not used are left out.
-
-    Raises:
-        KeyError: the file lacks a weight that the backbone has.
-
-    """
-    have = load_file(path)
-    want = net.backbone.body.state_dict()
-    net.backbone.body.load_state_dict({k: have[k].to(v.dtype) for k, v in want.items()})
+def _as_it_is(sample: Sample) -> Sample:
+    return sample
 
 
 def freeze_norms(net: nn.Module) -> None:

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from models.windowed_vit import OFFSET_UNIT, STRIDE, VitConfig, WindowedVit, load_backbone
+from cmlcore.training.recipe import Found, Sample
+from models.grouping import GroupingSettings, group
+from models.type2 import as_probabilities
+from models.windowed_vit import OFFSET_UNIT, REACH, STRIDE, WindowedVit
 
 WEIGHTS = {"presence": 4.0, "dice": 1.0, "centre": 1.0, "offset": 1.0}
 REFERENCE_AREA = 1100.0 / STRIDE**2  # of an erythrocyte, in map points
 SMALL_LIMIT = 12.0  # a small cell's points weigh more, up to this, so that each cell weighs alike
-RARITY = (1.0, 1.0, 2.0)  # thrombocytes are a thirtieth of the cells
 RIM = 3  # map points
 LAYER_DECAY = 0.8  # learning rate of a block, relative to the block above it
+BODY_RATE = 0.2  # learning rate of the transformer's top block, relative to the decoder's
+LOWEST_SCORE = 0.02  # cells below are not looked at while validating
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class Targets:
     cells: int
 
 
-def targets(sample: dict[str, Any]) -> Targets:
-    """Targets of a sample of ``CellTiles``."""
+def targets(sample: Sample, weights: tuple[float, ...] = ()) -> Targets:
+    """Targets of a sample of ``CellTiles``; ``weights``: how much cells of each class count, () alike."""
     owner = sample["owner"][::STRIDE, ::STRIDE].long()
     ignore = sample["ignore"][::STRIDE, ::STRIDE]
     labels, complete = sample["labels"], sample["complete"]
@@ -67,7 +70,8 @@ def targets(sample: dict[str, Any]) -> Targets:
     known = (complete[:, None, None] | inside) & ~ignore
     small = (REFERENCE_AREA / area.clamp(min=1)).clamp(1.0, SMALL_LIMIT)
     small[0] = 1.0
-    small[1:] *= torch.tensor(RARITY)[labels]
+    if weights:
+        small[1:] *= torch.tensor(weights)[labels]
     # the ground next to a small cell weighs as much as the cell, or the cell would grow
     weight = nnf.max_pool2d(small[owner][None], 2 * RIM + 1, 1, RIM)[0]
     offset = torch.stack([cx[owner] - xs, cy[owner] - ys]) * (STRIDE / OFFSET_UNIT) * inside
@@ -130,23 +134,43 @@ def _focal(logits: Tensor, bump: Tensor) -> Tensor:
     return torch.where(bump >= 0.999, hit, miss)
 
 
+@dataclass(frozen=True)
+class Preparer:
+    """Makes targets of tiles in the loader's processes; nothing is sent that is not needed."""
+
+    weights: tuple[float, ...] = ()
+
+    def __call__(self, sample: Sample) -> Sample:
+        """The image and its ``Targets``."""
+        return {"image": sample["image"], "targets": targets(sample, self.weights)}
+
+
 class Type2Recipe:
-    """Type 2 as the training loop sees it."""
+    """Type 2 as the training sees it; see ``recipe.Recipe``."""
 
-    name = "type2"
+    kind = "type2"
 
-    def __init__(self, config: VitConfig, backbone: Path | None, frozen: int, lr: float) -> None:
-        self._net = WindowedVit(config)
-        self.net: nn.Module = self._net
-        self.config, self.frozen, self.lr = config, frozen, lr
-        if backbone is not None:
-            load_backbone(self._net, backbone)
-        vit = self._net.vit
+    def __init__(
+        self,
+        net: WindowedVit,
+        lr: float,
+        frozen: int = 0,
+        weights: tuple[float, ...] = (),
+        weight_decay: float = 0.05,
+    ) -> None:
+        """``frozen`` lower blocks stay as they are, and all that lies below them."""
+        self._net = net
+        self.net: nn.Module = net
+        self.align = net.config.window
+        self.lr, self.weight_decay = lr, weight_decay
+        self.prepare = Preparer(weights)
+        self._grouping = GroupingSettings(stride=STRIDE, unit=OFFSET_UNIT)
+        vit = net.vit
         for part in (vit.patch_embed, *list(vit.blocks)[:frozen]) if frozen else ():
             part.requires_grad_(False)
-        if frozen:
-            vit.pos_embed.requires_grad_(False)
-            vit.cls_token.requires_grad_(False)
+        for name in ("pos_embed", "cls_token", "reg_token") if frozen else ():
+            if getattr(vit, name, None) is not None:
+                getattr(vit, name).requires_grad_(False)
 
     def groups(self) -> list[dict[str, Any]]:
         """Optimiser groups: the decoder at full rate, the transformer at a fifth, less in lower blocks."""
@@ -158,26 +182,50 @@ class Type2Recipe:
             rate = self.lr
             if name.startswith("vit."):
                 block = int(name.split(".")[2]) if name.startswith("vit.blocks.") else depth - 1
-                if name.startswith(("vit.patch_embed", "vit.pos_embed", "vit.cls_token")):
+                if name.startswith(("vit.patch_embed", "vit.pos_embed", "vit.cls_token", "vit.reg_token")):
                     block = 0
-                rate = 0.2 * self.lr * LAYER_DECAY ** (depth - 1 - block)
+                rate = BODY_RATE * self.lr * LAYER_DECAY ** (depth - 1 - block)
             out.setdefault((rate, p.ndim > 1), []).append(p)
-        return [{"params": ps, "lr": r, "weight_decay": 0.05 if d else 0.0} for (r, d), ps in out.items()]
+        decay = self.weight_decay
+        return [{"params": ps, "lr": r, "weight_decay": decay if d else 0.0} for (r, d), ps in out.items()]
 
-    def loss(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+    def loss(self, samples: list[Sample]) -> dict[str, Tensor]:
         """The parts of the loss on a batch of equal-sized samples."""
-        images = torch.stack([s["image"] for s in samples])
-        device = next(self._net.parameters()).device
-        maps = self._net(images.to(device))
-        return loss(maps, [to_device(s["targets"], device) for s in samples])
+        return loss(self._maps(samples), [to_device(s["targets"], self._device) for s in samples])
 
-    def prepare(self, sample: dict[str, Any]) -> dict[str, Any]:
-        """Done in the loader's processes: the targets, and nothing sent that is not needed."""
-        return {"image": sample["image"], "targets": targets(sample)}
+    def find(self, samples: list[Sample]) -> list[Found]:
+        """The boxes of the outlines of the cells."""
+        return [self._boxes(maps) for maps in self._maps(samples).float()]
 
-    def card(self) -> dict[str, Any]:
+    def _boxes(self, maps: Tensor) -> Found:
+        cells = group(as_probabilities(maps).cpu().numpy(), self._grouping, LOWEST_SCORE)
+        boxes = [[*o.min(axis=0).tolist(), *o.max(axis=0).tolist()] for o in cells.outlines]
+        return Found(
+            torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            torch.from_numpy(cells.scores),
+            torch.from_numpy(cells.classes),
+        )
+
+    def _maps(self, samples: list[Sample]) -> Tensor:
+        maps: Tensor = self._net(torch.stack([s["image"] for s in samples]).to(self._device))
+        return maps
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self._net.parameters()).device
+
+    def architecture(self) -> dict[str, Any]:
         """What is needed to build the network again."""
-        return self.config.as_dict()
+        return self._net.config.as_dict()
+
+    def grid(self, largest: float) -> dict[str, int]:
+        """A core that is a multiple of the window, and a margin for the decoder's reach and half a cell."""
+        side = self.align
+        margin = side // 2
+        while margin < REACH + largest / 2:
+            margin += side // 2
+        core = max(side, (1280 - 2 * margin) // side * side)
+        return {"tile": core + 2 * margin, "margin": margin, "align": side}
 
 
 def to_device(t: Targets, device: torch.device) -> Targets:

@@ -20,7 +20,8 @@ from cmlcore.classes import color, label
 from cmlcore.ui.format import count, percent
 from cmlcore.ui.theme import Palette, template
 
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+"""Lines differ by dash as well as by colour."""
 _HEAT_HOVER = "x %{x:.3f} mm, y %{y:.3f} mm<br><b>%{z:,.0f} cells/mm²</b><extra></extra>"
 
 
@@ -49,7 +50,8 @@ class Heat:
         return (self.x_mm[:-1] + self.x_mm[1:]) / 2, (self.y_mm[:-1] + self.y_mm[1:]) / 2
 
 
-def _figure(colors: Palette, height: int, **layout: Any) -> go.Figure:
+def figure(colors: Palette, height: int, **layout: Any) -> go.Figure:
+    """An empty figure on the page's template."""
     return go.Figure(layout={"template": template(colors), "height": height, **layout})
 
 
@@ -57,7 +59,7 @@ def class_bars(counts: Mapping[str, int], colors: Palette) -> go.Figure:
     """Cells by class as horizontal bars, in the order given from top to bottom, count and share beside."""
     total = sum(counts.values())
     shares = [n / total if total else 0.0 for n in counts.values()]
-    fig = _figure(colors, max(120, 44 * len(counts) + 50), bargap=0.35, showlegend=False)
+    fig = figure(colors, max(120, 44 * len(counts) + 50), bargap=0.35, showlegend=False)
     fig.add_bar(
         y=[label(k) for k in counts],
         x=list(counts.values()),
@@ -102,7 +104,7 @@ def histogram(
         shares: show each class as per cent of its own cells.
 
     """
-    fig = _figure(colors, 280, hovermode="closest")
+    fig = figure(colors, 280, hovermode="closest")
     spans = [f"{a:.{places}f} to {b:.{places}f} {unit}".rstrip() for a, b in pairwise(edges)]
     for i, (key, bins) in enumerate(counts.items()):
         heights = [100 * n / (sum(bins) or 1) for n in bins] if shares else list(bins)
@@ -112,9 +114,9 @@ def histogram(
             y=[*heights, *heights[-1:]],
             name=label(key),
             mode="lines",
-            line={"shape": "hv", "color": color(key), "width": 2, "dash": _DASHES[i % len(_DASHES)]},
+            line={"shape": "hv", "color": color(key), "width": 2, "dash": DASHES[i % len(DASHES)]},
             fill="tozeroy",
-            fillcolor=_faded(color(key), 0.12),
+            fillcolor=faded(color(key), 0.12),
             customdata=list(zip([*spans, *spans[-1:]], [*bins, *bins[-1:]], strict=True)),
             hovertemplate="<b>"
             + label(key)
@@ -125,17 +127,19 @@ def histogram(
     return fig
 
 
-def _faded(hex_color: str, alpha: float) -> str:
+def faded(hex_color: str, alpha: float) -> str:
+    """A colour with some of the ground shining through."""
     r, g, b = (int(hex_color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({r},{g},{b},{alpha})"
 
 
 def _scale(hue: str, colors: Palette) -> list[list[float | str]]:
     """From the surface to the class's colour and on towards the text colour, so lightness is monotone."""
-    return [[0.0, colors.surface], [0.7, hue], [1.0, _mixed(hue, colors.text, 0.55)]]
+    return [[0.0, colors.surface], [0.7, hue], [1.0, mixed(hue, colors.text, 0.55)]]
 
 
-def _mixed(a: str, b: str, share: float) -> str:
+def mixed(a: str, b: str, share: float) -> str:
+    """The colour that lies a share of the way from ``a`` to ``b``."""
     pairs = [(int(a[i : i + 2], 16), int(b[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round((1 - share) * p + share * q):02X}" for p, q in pairs)
 
@@ -175,7 +179,7 @@ def _color_axis(hue: str, peak: float, colors: Palette) -> dict[str, Any]:
 def position_heatmap(heat: Heat, key: str | None, colors: Palette) -> go.Figure:
     """Where the cells of one class lie (``None``: of all); bins with cells can be clicked while panning."""
     hue = color(key) if key else colors.accent
-    fig = _figure(
+    fig = figure(
         colors,
         460,
         coloraxis=_color_axis(hue, heat.peak, colors),
@@ -235,7 +239,7 @@ def class_pair(
 ) -> go.Figure:
     """One measure by class for two runs: filled bars for the first, hatched ones for the second."""
     keys = list(dict.fromkeys([*a, *b]))
-    fig = _figure(colors, 300, barmode="group", bargap=0.4)
+    fig = figure(colors, 300, barmode="group", bargap=0.4)
     hues = [color(k) for k in keys]
     for name, values, shape in ((names[0], a, ""), (names[1], b, "/")):
         group = {"name": name, "legendgroup": name, "offsetgroup": name}
@@ -243,18 +247,18 @@ def class_pair(
             x=[label(k) for k in keys],
             y=[values.get(k, 0) for k in keys],
             showlegend=False,
-            marker={"color": hues, "pattern": _hatch(shape, hues), "cornerradius": 3},
+            marker={"color": hues, "pattern": hatch(shape, hues), "cornerradius": 3},
             hovertemplate="<b>%{x}</b><br>" + name + ": %{y:,.4~f}<extra></extra>",
             **group,
         )
         # the legend's mark: the pattern alone, in no class's colour
-        mark = {"color": colors.muted, "pattern": _hatch(shape, colors.muted)}
+        mark = {"color": colors.muted, "pattern": hatch(shape, colors.muted)}
         fig.add_bar(x=[None], y=[None], marker=mark, **group)
     fig.update_yaxes(title=axis, rangemode="tozero")
     fig.update_xaxes(showgrid=False, tickfont={"size": 13, "color": colors.text})
     return fig
 
 
-def _hatch(shape: str, hue: str | list[str]) -> dict[str, Any]:
+def hatch(shape: str, hue: str | list[str]) -> dict[str, Any]:
     """Stripes in the bar's own colour on the page's ground; no shape: a plain bar."""
     return {"shape": shape, "size": 6, "solidity": 0.4, "fillmode": "replace", "fgcolor": hue}

@@ -35,9 +35,7 @@ def body(slide: Slide, a: Run, b: Run) -> None:
         picture = st.container()
         classes, min_score = _filters(a, b)
         with picture:
-            _viewers(
-                slide, a, b, {"classes": None if classes is None else list(classes), "min_score": min_score}
-            )
+            _viewers(slide, a, b, {"classes": list(classes), "min_score": min_score})
         asked = [data.ask(r, classes=classes, min_score=min_score) for r in (a, b)]
         lines = [
             tables.count_lines(data.class_stats(q), data.area_mm2(r))
@@ -55,7 +53,8 @@ def _viewers(slide: Slide, a: Run, b: Run, filters: dict[str, Any]) -> None:
     side_by_side(slide.id, a.scene, (a.id, b.id), key=key, titles=titles, height=520, filters=filters)
 
 
-def _filters(a: Run, b: Run) -> tuple[tuple[str, ...] | None, float]:
+def _filters(a: Run, b: Run) -> tuple[tuple[str, ...], float]:
+    """Classes and least confidence; no class chosen is every class with a name."""
     known = tables.in_tree_order([*{*data.table(data.ask(a)).classes, *data.table(data.ask(b)).classes}])
     left, right = st.columns([2, 1], gap="large", vertical_alignment="bottom")
     with left:
@@ -64,12 +63,12 @@ def _filters(a: Run, b: Run) -> tuple[tuple[str, ...] | None, float]:
             known,
             format_func=label,
             selection_mode="multi",
-            default=known,
+            default=tables.named(known),
             key=f"classes-{a.id}-{b.id}",
         )
     with right:
         min_score = st.slider("Least confidence", 0.0, 1.0, 0.0, 0.01, key="score-pair")
-    return (tuple(k for k in known if k in picked) if picked else None), min_score
+    return tuple(k for k in known if k in picked) or tables.named(known), min_score
 
 
 def _differences(a: Run, b: Run, first: list[tables.Line], second: list[tables.Line]) -> None:

@@ -35,6 +35,11 @@ def main() -> None:
                 _page("results", "Results", "bar_chart"),
                 _page("compare", "Compare", "compare"),
             ],
+            "Learn": [
+                _page("train", "Train", "model_training"),
+                _page("evaluate", "Evaluate", "rule"),
+                _page("paper", "Paper comparison", "article"),
+            ],
             "Know": [
                 _page("models", "Models", "hub"),
                 _page("about", "About", "info"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from cmlcore.classes import label
+from cmlcore.classes import UNIDENTIFIED, label
 from cmlcore.jobs import run_manifest
 from cmlcore.store import Run
 from cmlcore.ui import charts, data, tables, widgets
@@ -52,14 +53,15 @@ def body(run: Run) -> None:
             _limit(run)
         area = data.area_mm2(run, rois)
         lines = tables.count_lines(data.class_stats(question), area)
-        _figures_in_short(run, lines[-1], area)
+        _figures_in_short(run, lines[-1], area, _unidentified(question, known))
         _numbers(lines, area, limited=rois is not None)
         _distributions(question)
         _single_cells(run, question)
         _manifest(run)
 
 
-def _filters(run: Run, known: tuple[str, ...]) -> tuple[tuple[str, ...] | None, float]:
+def _filters(run: Run, known: tuple[str, ...]) -> tuple[tuple[str, ...], float]:
+    """Classes and least confidence; no class chosen is every class with a name."""
     left, right = st.columns([2, 1], gap="large", vertical_alignment="bottom")
     with left:
         picked = st.pills(
@@ -67,17 +69,29 @@ def _filters(run: Run, known: tuple[str, ...]) -> tuple[tuple[str, ...] | None, 
             tables.in_tree_order(known),
             format_func=label,
             selection_mode="multi",
-            default=tables.in_tree_order(known),
+            default=tables.in_tree_order(tables.named(known)),
             key=f"classes-{run.id}",
         )
     with right:
         min_score = st.slider("Least confidence", 0.0, 1.0, 0.0, 0.01, key=f"score-{run.id}")
-    return (tuple(k for k in known if k in picked) if picked else None), min_score
+    return tuple(k for k in known if k in picked) or tables.named(known), min_score
 
 
-def _figures_in_short(run: Run, whole: tables.Line, area: float) -> None:
+def _unidentified(question: data.Question, known: tuple[str, ...]) -> int | None:
+    """Cells the network was too unsure to name, whatever their confidence; None where the run keeps none."""
+    if UNIDENTIFIED not in known:
+        return None
+    return data.class_stats(replace(question, classes=(UNIDENTIFIED,), min_score=0.0))[0].count
+
+
+def _figures_in_short(run: Run, whole: tables.Line, area: float, unidentified: int | None) -> None:
     with st.container(horizontal=True, gap="large", key="metrics"):
         st.metric("Cells", fmt.count(whole.count), width="content")
+        if unidentified is not None:
+            st.metric(
+                "Unidentified", fmt.count(unidentified), width="content",
+                help="Found, but the network is too unsure to name them. They count where you choose them.",
+            )  # fmt: skip
         st.metric("Area analysed", fmt.area_mm2(area), width="content")
         st.metric("Density", fmt.unit(whole.per_mm2, "/mm²", 0), width="content")
         st.metric("Mean confidence", fmt.percent(whole.mean_score), width="content")

@@ -17,7 +17,7 @@ from cmlcore.store import get_run
 
 SLIDE, SCENE, RUN, AT = "slide", "scene", "run", "at"
 NO_RUN = "none"
-_BELOW = {SLIDE: (SCENE, RUN, "a", "b", AT), SCENE: (RUN, "a", "b", AT)}
+_BELOW = {SLIDE: (SCENE, RUN, "a", "b", AT), SCENE: (RUN, "a", "b", AT), "evaluation": ("with",)}
 """What a change of one choice makes void."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cmlcore.classes import CLASSES, label
+from cmlcore.classes import CLASSES, UNIDENTIFIED, label
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class ClassStats:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the count table. ``share`` is of all cells shown; ``per_mm2`` of the area analysed."""
+    """One line of the count table. ``share`` is of the cells counted together; ``per_mm2`` of the area."""
 
     key: str | None  # None: all classes together
     name: str
@@ -35,6 +35,11 @@ def in_tree_order(keys: Sequence[str]) -> list[str]:
     """Keys as the class tree lists them; classes outside the tree follow, by name."""
     place = {k: i for i, k in enumerate(CLASSES)}
     return sorted(keys, key=lambda k: (place.get(k, len(place)), k))
+
+
+def named(keys: Sequence[str]) -> tuple[str, ...]:
+    """The classes without "unidentified": what is shown and counted unless somebody asks for more."""
+    return tuple(k for k in keys if k != UNIDENTIFIED)
 
 
 def count_lines(stats: Sequence[ClassStats], area_mm2: float) -> list[Line]:

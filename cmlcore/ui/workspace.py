@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cmlcore.classes import UNIDENTIFIED
 from cmlcore.errors import CmlError
 from cmlcore.jobs import resume_run
 from cmlcore.store import ACTIVE, Polygon, Run, Slide
@@ -72,7 +73,14 @@ def _cells(run: Run, cell: int | None) -> None:
     except CmlError as e:
         st.error(str(e), icon=":material/error:")
         return
-    st.html(counts_html(tables.count_lines(stats, data.area_mm2(run))))
+    lines = tables.count_lines([s for s in stats if s.key != UNIDENTIFIED], data.area_mm2(run))
+    st.html(counts_html(lines))
+    unsure = next((s.count for s in stats if s.key == UNIDENTIFIED), 0)
+    if unsure:
+        st.caption(
+            f"{fmt.count(unsure)} more are unidentified: found, but too unsure to name. "
+            "The legend in the picture shows them."
+        )
     if run.status == "done":
         st.page_link(
             "../../pages/results.py",
@@ -84,7 +92,7 @@ def _cells(run: Run, cell: int | None) -> None:
     if found is None:
         st.caption(":material/touch_app: Click a cell in the picture to see its facts.")
     else:
-        cell_facts(found, data.table(question).classes, data.run_mpp(run))
+        cell_facts(found, data.table(question).prob_classes, data.run_mpp(run))
 
 
 def counts_html(lines: list[tables.Line]) -> str:

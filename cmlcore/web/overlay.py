@@ -117,7 +117,7 @@ async def cell(request: Request) -> Response:
         shown = ("cell_id", "score", "x_l0", "y_l0", "area_um2", "perimeter_um", "circularity")
         probabilities = [
             {"label": label(key), "color": color(key), "value": value}
-            for key, value in zip(table.classes, row["probs"], strict=True)
+            for key, value in zip(table.prob_classes, row["probs"], strict=True)
         ]
         return {
             **{name: row[name] for name in shown},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ from cmlcore import RESEARCH_USE
 from cmlcore.errors import InputError
 from cmlcore.evaluation import evaluate_sets, run
 from cmlcore.evaluation.judges import BoxJudge, ErythrocyteMaskJudge, LeukocyteJudge
-from cmlcore.training.sets import CLASSES, ERYTHROCYTE, LEUKOCYTE, Record
+from cmlcore.ground_truth import Record
+from cmlcore.ground_truth.records import no_boxes
+from cmlcore.ground_truth.sets import CLASSES, MPP
 from models.base import Instances, TileGrid
+
+ERYTHROCYTE, LEUKOCYTE = 0, 1
 
 
 def circle(x: float, y: float, r: float) -> np.ndarray:
@@ -35,22 +40,25 @@ def found(*cells: tuple[int, float, np.ndarray]) -> Instances:
     )
 
 
+def record(source: str, boxes: np.ndarray, names: tuple[str, ...]) -> Record:
+    return Record(Path("x"), source, MPP[source], frozenset(CLASSES), boxes, names, (), None, no_boxes())
+
+
 def mask_record(
-    tmp_path: Path, source: str, complete: Any, discs: list[tuple[int, int, int]], clusters: Any
+    tmp_path: Path, source: str, cls: str, discs: list[tuple[int, int, int]], clusters: Any
 ) -> Record:
     mask = np.zeros((300, 400), np.uint8)
     for x, y, r in discs:
         cv2.circle(mask, (x, y), r, 255, -1)
     cv2.imwrite(str(tmp_path / "mask.png"), mask)
-    none = np.zeros((0, 4), np.float32)
     clusters = np.array(clusters, np.float32).reshape(-1, 4)
-    return Record(
-        tmp_path / "x.png", source, complete, none, np.zeros(0, np.int64), tmp_path / "mask.png", clusters
-    )
+    complete = frozenset({cls})
+    mask_file = tmp_path / "mask.png"
+    return Record(tmp_path / "x.png", source, MPP[source], complete, no_boxes(), (), (), mask_file, clusters)
 
 
 def test_leukocyte_judge_takes_the_best_match_and_counts_the_false(tmp_path: Path) -> None:
-    record = mask_record(tmp_path, "krd_wbc", (False, True, False), [(200, 150, 50)], [])
+    record = mask_record(tmp_path, "krd_wbc", "leukocyte", [(200, 150, 50)], [])
     judge = LeukocyteJudge(0.5)
     good, half = circle(200.5, 150.5, 50), circle(230, 150, 50)
     other = circle(60, 60, 30)
@@ -71,7 +79,7 @@ def test_leukocyte_judge_takes_the_best_match_and_counts_the_false(tmp_path: Pat
 
 def test_mask_judge_leaves_clusters_and_cut_cells_out(tmp_path: Path) -> None:
     discs = [(80, 80, 30), (200, 80, 30), (0, 200, 30), (300, 220, 30), (340, 220, 30)]
-    record = mask_record(tmp_path, "bbbc041seg", (True, False, False), discs, [270, 190, 371, 251])
+    record = mask_record(tmp_path, "bbbc041seg", "erythrocyte", discs, [270, 190, 371, 251])
     judge = ErythrocyteMaskJudge(0.5)
     cells = [(ERYTHROCYTE, 0.9, circle(x + 0.5, y + 0.5, 30)) for x, y, _ in discs]
     cells[2] = (ERYTHROCYTE, 0.9, np.clip(cells[2][2], 0, None))  # cut by the edge
@@ -87,13 +95,9 @@ def test_mask_judge_leaves_clusters_and_cut_cells_out(tmp_path: Path) -> None:
 def test_box_judge_scores_by_class_and_source() -> None:
     judge = BoxJudge()
     boxes = np.array([[10, 10, 50, 50], [100, 100, 180, 180]], np.float32)
-    labels = np.array([ERYTHROCYTE, LEUKOCYTE])
-    none = np.zeros((0, 4), np.float32)
     right = [(ERYTHROCYTE, 0.9, circle(30, 30, 20)), (LEUKOCYTE, 0.9, circle(140, 140, 40))]
     for source, cells in (("PBC", right), ("Raabin", right[:1])):
-        judge.see(
-            Record(Path("x"), source, (True,) * 3, boxes, labels, None, none), found(*cells), (200, 200)
-        )
+        judge.see(record(source, boxes, CLASSES[:2]), found(*cells), (200, 200))
     figures = judge.figures()
     assert figures["box mAP50 PBC"] == pytest.approx(1)
     assert figures["box mAP50 Raabin"] == pytest.approx(0.5)
@@ -161,12 +165,9 @@ def test_unknown_sets_and_parts_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_limit_spreads_over_the_set() -> None:
-    none = np.zeros((0, 4), np.float32)
-    some = [
-        Record(Path(str(i)), "PBC", (True,) * 3, none, np.zeros(0, np.int64), None, none) for i in range(10)
-    ]
-    assert [r.image.name for r in run._spread(some, 3)] == ["0", "4", "9"]
-    assert run._spread(some, 99) == some
+    some = [replace(record("PBC", no_boxes(), ()), image=Path(str(i))) for i in range(10)]
+    assert [r.image.name for r in run.spread(some, 3)] == ["0", "4", "9"]
+    assert run.spread(some, 99) == some
 
 
 @pytest.mark.realdata

@@ -239,7 +239,7 @@ def test_weights_that_do_not_fit_are_refused(cml_home: Path) -> None:
 
 def test_a_file_that_is_no_safetensors_is_refused(cml_home: Path) -> None:
     write_model(cml_home / "models", SMALL, None)
-    with pytest.raises(ModelError, match="not a safetensors file"):
+    with pytest.raises(ModelError, match="cannot be read as a safetensors file"):
         registry.load_model("small", "cpu", 1)
 
 

@@ -43,7 +43,7 @@ def test_head_is_the_newest_migration() -> None:
 
 def test_down_to_nothing_and_up_again() -> None:
     store.ensure_schema()
-    for target, tables in (("base", set()), ("head", {"slides", "runs"})):
+    for target, tables in (("base", set()), ("head", {"slides", "runs", "trainings"})):
         with engine().execution_options(cml_write=True).begin() as c:
             migrate(c, target)
         assert set(inspect(engine()).get_table_names()) - {"alembic_version"} == tables

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from drawn_smear import CELLS, boxes_of, smear
 
+from cmlcore.ground_truth import instances_in_mask, records
 from cmlcore.training.pseudo_masks import masks_from_boxes
-from cmlcore.training.sets import instances_in_mask, records
 
 
 def ious(owner, label):

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from cmlcore.training import CellTiles, TileSettings, load_scenes, masks_of, records
+from cmlcore.ground_truth import records
+from cmlcore.training import CellTiles, TileSettings, load_scenes, masks_of
+from cmlcore.training.balance import class_counts, rare_classes, rarity
 from cmlcore.training.scenes import bounds
-from cmlcore.training.tiles import _turned
+from cmlcore.training.settings import THREE_CELLS, Augmentation
+from cmlcore.training.tiles import _turned, _weights
 
 
 @pytest.fixture
 def scenes(sets_root, tmp_path):
-    return load_scenes(records(sets_root, "train"), tmp_path / "cache")
+    return load_scenes(records(sets_root, "train"), THREE_CELLS, tmp_path / "cache")
 
 
 def test_a_tile_is_a_function_of_seed_and_index(scenes):
@@ -74,3 +77,37 @@ def test_boxes_turn_with_their_pixels(scenes, turn, mirror):
     turned = _turned(seg, turn, mirror)
     np.testing.assert_allclose(bounds(turned.owner, 3), turned.boxes, atol=1.0)
     assert turned.image.shape[:2] == turned.owner.shape == turned.ignore.shape
+
+
+def test_rare_classes_are_drawn_more_often(scenes):
+    counts = class_counts(scenes)
+    assert counts.tolist() == [7, 2, 1]
+    np.testing.assert_allclose(rarity(counts, 0.5), [1, 3.5**0.5, 7**0.5])
+    np.testing.assert_allclose(rarity(np.array([9, 0]), 0.5), [1, 1])
+    assert rare_classes(np.array([1000, 60, 40, 0])) == [2]
+
+
+def test_a_person_s_own_sources_share_one_weight():
+    yes, no = (True,), (False,)
+    groups = {("mine", yes): [None] * 9, ("yours", yes): [None] * 16, ("PBC", yes): [None], ("PBC", no): [None]}
+    expected = np.array([0.25, 0.25, 0.25 * 3 / 5, 0.25 * 4 / 5])  # 9 and 16 of 25 images
+    np.testing.assert_allclose(_weights(groups, {"PBC": 0.25}), expected / expected.sum())
+
+
+def test_without_variation_a_tile_begins_with_the_image_at_the_model_s_scale(scenes):
+    (pbc,) = [s for s in scenes if s.source == "PBC"]
+    for mpp, side in ((0.2, 192), (0.4, 96)):
+        settings = TileSettings(sizes=((side, side),), size_weights=(1,), mpp=mpp, fixed=True)
+        tile = CellTiles([pbc], 1, settings=settings)[0]
+        shrink = 0.1 / mpp
+        np.testing.assert_allclose(tile["boxes"][:6].numpy(), pbc.boxes * shrink, atol=0.5)
+        assert tile["labels"][:6].tolist() == pbc.labels.tolist()
+
+
+def test_strengths_of_zero_leave_the_colours(scenes):
+    (pbc,) = [s for s in scenes if s.source == "PBC"]
+    off = Augmentation(stain=0, light=0, blur=0, noise=0, jpeg=0, scale=0, turn=False, blank=0, paste=0)
+    settings = TileSettings(sizes=((160, 160),), size_weights=(1,), augmentation=off)
+    mean = [CellTiles([pbc], 30, settings=settings)[i]["image"].float().mean() for i in range(20)]
+    loud = [CellTiles([pbc], 30)[i]["image"].float().mean() for i in range(20)]
+    assert np.std(mean) < 0.5 * np.std(loud)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cmlcore.training import type2
-from models.windowed_vit import OFFSET_UNIT, VitConfig
+from models.windowed_vit import OFFSET_UNIT, VitConfig, WindowedVit
 
 
 def sample(complete=(True, True, True), labels=(0, 2), ignore=None):
@@ -45,7 +45,7 @@ def test_ignored_pixels_have_no_gradient():
 
 
 def test_offsets_end_at_the_centroid_and_small_cells_weigh_more():
-    t = type2.targets(sample())
+    t = type2.targets(sample(), (1.0, 1.0, 2.0))
     assert t.cells == 2
     end_x = torch.arange(32) + t.offset[0] * OFFSET_UNIT / 2
     end_y = torch.arange(32)[:, None] + t.offset[1] * OFFSET_UNIT / 2
@@ -67,7 +67,7 @@ def test_perfect_maps_cost_almost_nothing():
 
 def test_frozen_blocks_stay_and_lower_blocks_learn_slower():
     config = VitConfig(backbone="vit_tiny_patch16_224", window=64, taps=(5, 11), width=32)
-    recipe = type2.Type2Recipe(config, None, frozen=4, lr=1e-3)
+    recipe = type2.Type2Recipe(WindowedVit(config), lr=1e-3, frozen=4)
     trained = {n for n, p in recipe.net.named_parameters() if p.requires_grad}
     assert not any(n.startswith(("vit.patch_embed", "vit.pos_embed", "vit.blocks.3.")) for n in trained)
     assert any(n.startswith("vit.blocks.4.") for n in trained)

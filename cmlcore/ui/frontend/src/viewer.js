@@ -129,10 +129,10 @@ class Viewer {
     this.#hideOthers();
   }
 
-  /** Classes outside Python's filter are hidden; known once the overlay's index is here. */
+  /** Classes outside Python's filter are hidden, else those the index hides at first; known once it is here. */
   #hideOthers() {
-    const keys = this.cells?.index?.classes.map((c) => c.key) ?? [];
-    this.state.hidden = new Set(this.wantedClasses ? keys.filter((k) => !this.wantedClasses.includes(k)) : []);
+    const hidden = (c) => (this.wantedClasses ? !this.wantedClasses.includes(c.key) : c.hidden);
+    this.state.hidden = new Set((this.cells?.index?.classes ?? []).filter(hidden).map((c) => c.key));
     this.legend.refresh();
     this.cells?.request();
   }

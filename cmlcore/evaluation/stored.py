@@ -1,0 +1,91 @@
+"""Evaluations on disk: a folder each, with ``evaluation.json`` and its tables as CSV. Needs no torch."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+from pathlib import Path
+
+from cmlcore.errors import InputError, StorageError
+from cmlcore.evaluation.result import Evaluation
+from cmlcore.evaluation.result_tables import csv_bytes
+from cmlcore.settings import settings
+
+FILE, TABLES = "evaluation.json", "tables"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def save(evaluation: Evaluation, folder: Path | None = None) -> Path:
+    """Write an evaluation and its tables; the JSON comes last, so whoever sees it sees all.
+
+    Args:
+        evaluation: what to write.
+        folder: where; None: a new one below ``CML_HOME/evaluations``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+
+    """
+    if folder is None:
+        day = re.sub(r"\D", "", evaluation.manifest.created)[:14]
+        folder = settings().evaluations_dir / f"{day}-{secrets.token_hex(4)}"
+    try:
+        (folder / TABLES).mkdir(parents=True, exist_ok=True)
+        for table in evaluation.tables():
+            _write(folder / TABLES / f"{table[0]}.csv", csv_bytes(table, evaluation))
+        text = json.dumps(evaluation.to_json(), ensure_ascii=False, allow_nan=False)
+        _write(folder / FILE, text.encode())
+    except OSError as e:
+        why = "the disk is full" if e.errno == errno.ENOSPC else "its folder cannot be written"
+        raise StorageError(f"The evaluation cannot be stored: {why}.") from e
+    return folder
+
+
+def load(name: str | Path) -> Evaluation:
+    """Read an evaluation by the name of its folder below ``CML_HOME/evaluations``, or by folder or file.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+
+    """
+    if isinstance(name, str):
+        if not _ID.fullmatch(name):
+            raise InputError("There is no such evaluation; choose one from the list.")
+        name = settings().evaluations_dir / name
+    path = name / FILE if name.is_dir() else name
+    try:
+        return Evaluation.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as e:
+        raise InputError("There is no such evaluation; choose one from the list.") from e
+    except ValueError as e:
+        raise InputError("The stored evaluation is damaged; evaluate the model again.") from e
+
+
+def stored() -> list[tuple[str, Evaluation]]:
+    """Name and content of every readable evaluation, the newest first."""
+    found = []
+    for path in settings().evaluations_dir.glob(f"*/{FILE}"):
+        try:
+            found.append((path.parent.name, load(path)))
+        except InputError:
+            continue  # a damaged one must not take the others away
+    return sorted(found, key=lambda pair: pair[1].manifest.created, reverse=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The file appears whole or not at all."""
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("wb") as f:
+            f.write(content)
+            f.flush()
+            os.fsync(f.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

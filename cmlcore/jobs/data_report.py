@@ -1,0 +1,61 @@
+"""What labelled images hold, before anything is trained on them; a child process is asked."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from typing import Any
+
+from cmlcore.errors import InputError
+from cmlcore.ground_truth import kind_of
+from cmlcore.jobs.data_roots import checked_path, data_roots
+from cmlcore.training.settings import TrainSettings
+
+log = logging.getLogger(__name__)
+TIMEOUT_S = 300.0
+
+
+def found_sets() -> dict[str, str]:
+    """Paths below the data roots that hold labelled images, with what they are taken for."""
+    found: dict[str, str] = {}
+    for root in data_roots():
+        for path in (root, *sorted(p for p in root.iterdir() if not p.name.startswith("."))):
+            if path.is_symlink() or (path.is_file() and path.suffix not in (".json", ".geojson")):
+                continue
+            try:
+                kind = kind_of(path)
+            except OSError:  # may not be read
+                continue
+            if kind is not None:
+                found[str(path)] = kind
+    return found
+
+
+def data_report(asked: TrainSettings) -> dict[str, Any]:
+    """What ``cmlcore.training.data.describe`` says of the images that a training would take.
+
+    Raises:
+        InputError: a path may not be read, nothing fits there, a class has no cell, or it takes too long.
+
+    """
+    for path in asked.data:
+        checked_path(path)
+    call = [sys.executable, "-m", "cmlcore.jobs.data_child"]
+    question = asked.model_dump_json()
+    try:
+        done = subprocess.run(
+            call, input=question, capture_output=True, text=True, timeout=TIMEOUT_S, check=True
+        )
+        told: dict[str, Any] = json.loads(done.stdout)
+    except subprocess.TimeoutExpired as e:
+        raise InputError(
+            "Counting these images takes too long; choose fewer sets, or start without it."
+        ) from e
+    except (OSError, subprocess.SubprocessError, ValueError) as e:
+        log.warning("Labelled images could not be counted: %s %s", e, getattr(e, "stderr", ""))
+        raise InputError("These images could not be read; check that the set is complete.") from e
+    if "error" in told:
+        raise InputError(told["error"])
+    return told

@@ -1,0 +1,317 @@
+"""The evaluate page's parts: what to judge and against what, progress, and the stored evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from cmlcore import store
+from cmlcore.demo import demo_path, truth_path
+from cmlcore.errors import CmlError, InputError
+from cmlcore.evaluation.result import Evaluation
+from cmlcore.ground_truth import kind_of
+from cmlcore.jobs.data_roots import data_roots
+from cmlcore.jobs.evaluate import (
+    EvaluationJob,
+    EvaluationRequest,
+    cancel_evaluation,
+    delete_evaluation,
+    get_evaluation,
+    load_evaluation,
+    restart_evaluation,
+    result_path,
+    submit_evaluation,
+)
+from cmlcore.ui import data, selection, widgets
+from cmlcore.ui import format as fmt
+from models.registry import ModelCard, cards
+
+EVALUATION, WITH = "evaluation", "with"
+NO_PAIR = "none"
+POLL_S = 1.0
+LISTED = 200
+OTHER = "Another path"
+MODEL, RUN = "A model", "A stored run"
+WHOLE = ("public sets", "folder of sets")
+"""Kinds of folders that hold several sets."""
+PARTS = {"val": "Validation", "train": "Training", "test": "Test", "all": "All"}
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Ground truth that can be chosen from the list."""
+
+    path: Path
+    title: str
+
+
+def start_form(*, expanded: bool) -> None:
+    """Ask for an evaluation, folded away once there is one."""
+    with st.expander("New evaluation", expanded=expanded, icon=":material/add:"):
+        runs = {r.id: r for r in store.list_runs() if r.blocks_done and r.status not in store.ACTIVE}
+        what = MODEL
+        if runs:
+            what = st.segmented_control(
+                "What is judged", [MODEL, RUN], default=MODEL, required=True, key="evaluate-what",
+                label_visibility="collapsed",
+            )  # fmt: skip
+        with widgets.said_plainly():
+            if what == MODEL:
+                _model_form()
+            else:
+                _run_form(runs)
+
+
+def _model_form() -> None:
+    known = {c.key: c for c in cards() if c.weights.is_file()}
+    if not known:
+        st.info("No model is installed; train one, or put a card and its weights into the models folder.")
+        return
+    left, middle, right = st.columns([1.3, 1.3, 0.7], gap="medium")
+    with left:
+        model = st.selectbox("Model", list(known), format_func=lambda k: known[k].title, key="evaluate-model")
+    with middle:
+        path = _truth(folders_of_truth(), "evaluate-data")
+    with right:
+        part = st.selectbox(
+            "Part", list(PARTS), format_func=PARTS.__getitem__,
+            help="Figures on the training part only say how far a model has learned by heart.",
+            key="evaluate-part",
+        )  # fmt: skip
+    settings = _settings(known[model])
+    if st.button("Evaluate", type="primary", icon=":material/play_arrow:", key="evaluate-start"):
+        _submit({"model": model, "data": path, "part": part, **settings})
+
+
+def _settings(model: ModelCard) -> dict[str, Any]:
+    with st.expander("Settings", icon=":material/tune:"):
+        left, middle, right = st.columns(3, gap="medium")
+        with left:
+            min_score = st.slider(
+                "Least confidence", 0.0, 1.0, model.min_score, 0.01, key=f"evaluate-score-{model.key}",
+                help="From which confidence a cell counts. Average precision always looks at all of them.",
+            )  # fmt: skip
+            auto = st.toggle(
+                "Estimate the pixel size", key="evaluate-auto",
+                help="From the cells themselves, as for a slide that does not say it.",
+            )  # fmt: skip
+        with middle:
+            limit = st.number_input(
+                "Images at most", 1, None, None, 10, placeholder="All of them", key="evaluate-limit",
+                help="Spread evenly over the ground truth.",
+            )  # fmt: skip
+        with right:
+            image_mpp = st.number_input(
+                "Pixel size (µm)", 0.005, 50.0, None, 0.005, format="%.3f", key="evaluate-mpp",
+                placeholder="As the images say", help="For images that do not say it.",
+            )  # fmt: skip
+    return {
+        "min_score": min_score,
+        "limit": limit,
+        "mpp": "auto" if auto else "known",
+        "image_mpp": image_mpp,
+    }
+
+
+def _run_form(runs: dict[str, store.Run]) -> None:
+    slides = {s.id: s.name for s in store.list_slides()}
+    titles = selection.distinct(
+        {k: f"{slides.get(r.slide_id, r.slide_id)} · {data.run_title(r)}" for k, r in runs.items()}
+    )
+    left, right = st.columns([1.5, 1.5], gap="medium")
+    with left:
+        run = st.selectbox("Run", list(titles), format_func=titles.__getitem__, key="evaluate-run")
+    with right:
+        path = _truth(files_of_truth(runs[run]), f"evaluate-truth-{run}")
+    st.caption("Ground truth of a slide is one GeoJSON file in its level-0 pixels, as QuPath exports it.")
+    if st.button("Evaluate", type="primary", icon=":material/play_arrow:", key="evaluate-start-run"):
+        _submit({"run": run, "data": path})
+
+
+def _truth(listed: list[Truth], key: str) -> Path | None:
+    """A choice from the list, or a path typed in."""
+    titles = {t.title: t.path for t in listed}
+    chosen = st.selectbox("Ground truth", [*titles, OTHER], key=key)
+    if chosen != OTHER:
+        return titles[chosen]
+    typed = st.text_input(
+        "Path on the server", key=f"{key}-path", placeholder="/…", help="Below " + _roots_text()
+    )
+    return Path(typed) if typed.strip() else None
+
+
+def _roots_text() -> str:
+    roots = ", ".join(str(p) for p in data_roots())
+    return roots or "a folder named in CML_DATA or CML_IMPORT_DIRS"
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def folders_of_truth() -> list[Truth]:
+    """Ground truth that lies in the data roots or one folder below, told by what its reader would say."""
+    found: list[Truth] = []
+    for root in data_roots():
+        if root == demo_path().parent:
+            continue  # truth of slides, not of images
+        kind = kind_of(root)
+        if kind is not None:
+            found.append(Truth(root, f"All of {root.name}" if kind in WHOLE else root.name))
+        if kind is None or kind in WHOLE:
+            inside = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+            found += [Truth(p, p.name) for p in inside if kind_of(p) is not None]
+    return found[:LISTED]
+
+
+def files_of_truth(run: store.Run) -> list[Truth]:
+    """GeoJSON files in the data roots; the drawn truth first where the run is of the demo slide."""
+    found = []
+    slide = store.get_slide(run.slide_id)
+    drawn = truth_path(demo_path(), run.scene)
+    if Path(slide.path) == demo_path() and drawn.is_file():
+        found.append(Truth(drawn, "What was drawn on the demo slide"))
+    for root in data_roots():
+        if root != demo_path().parent:
+            found += [Truth(p, str(p.relative_to(root))) for p in sorted(root.glob("**/*.geojson"))[:LISTED]]
+    return found
+
+
+def _submit(asked: dict[str, Any]) -> None:
+    if asked["data"] is None:
+        raise InputError("Choose a ground truth, or type the path of one.")
+    try:
+        key = submit_evaluation(EvaluationRequest(**asked))
+    except ValueError as e:  # pydantic; the widgets keep every value in bounds
+        raise InputError(f"A setting cannot be used: {e}.") from e
+    selection.choose(EVALUATION, key)
+    st.rerun()
+
+
+# --- stored evaluations ------------------------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _result(key: str, changed_ns: int) -> Evaluation:  # noqa: ARG001
+    return load_evaluation(key)
+
+
+def result(key: str) -> Evaluation:
+    """The figures of an evaluation that is done.
+
+    Raises:
+        InputError: it is not done, or damaged.
+
+    """
+    path = result_path(key)
+    return _result(key, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+def title(job: EvaluationJob) -> str:
+    """One line that tells an evaluation from its neighbours."""
+    return f"{subject(job)} · {fmt.when(job.created)}"
+
+
+def subject(job: EvaluationJob) -> str:
+    """What was judged, against what."""
+    if job.request is None:
+        try:
+            manifest = result(job.id).manifest
+        except CmlError:
+            return "Damaged"
+        return f"{_short(manifest.title) or manifest.model} · {manifest.data}"
+    what = _model_title(job.request.model) if job.request.model else "Run"
+    if job.request.run:
+        what = _run_title(job.request.run)
+    part = "" if job.request.part == "val" else f" ({PARTS[job.request.part].lower()})"
+    return f"{what} · {truth_title(job.request.data)}{part}"
+
+
+def truth_title(path: Path) -> str:
+    """Name of a ground truth: of its folder or file; the demo slide's has one of its own."""
+    return "demo slide, as drawn" if path.parent == demo_path().parent.resolve() else path.name
+
+
+def _short(text: str) -> str:
+    return text.partition(":")[0]
+
+
+def _model_title(key: str) -> str:
+    known = {c.key: c.title for c in cards()}
+    return _short(known.get(key, key))
+
+
+def _run_title(run_id: str) -> str:
+    try:
+        run = store.get_run(run_id)
+        return f"{data.model_name(run)} on {store.get_slide(run.slide_id).name}"
+    except InputError:
+        return "A run that is gone"
+
+
+@st.fragment(run_every=POLL_S)
+def live(key: str) -> None:
+    """Progress of one evaluation; the page is drawn anew when it is over."""
+    with widgets.said_plainly():
+        job = get_evaluation(key)
+        if not job.active:
+            st.rerun()
+        draw_progress(job)
+
+
+def draw_progress(job: EvaluationJob) -> None:
+    """One state of an evaluation that waits or is at work."""
+    with st.container(border=True, gap="xsmall", key=f"progress-{job.id}"):
+        st.markdown(f"**{widgets.plain(subject(job))}**  \n{stage_text(job)}")
+        st.progress(min(1.0, job.done / job.total) if job.total else 0.0)
+        stopping = st.session_state.get(f"stopping-{job.id}", False)
+        if st.button(
+            "Cancelling" if stopping else "Cancel",
+            key=f"cancel-{job.id}",
+            icon=":material/stop_circle:",
+            disabled=stopping,
+        ):
+            cancel_evaluation(job.id)
+            st.session_state[f"stopping-{job.id}"] = True
+            st.rerun(scope="fragment")
+
+
+def stage_text(job: EvaluationJob) -> str:
+    """What is being done, how far it is, and the time left where known."""
+    if job.state == "waiting":
+        return "Waiting for its turn"
+    parts = [job.stage or "Starting"]
+    if job.total:
+        parts.append(f"{fmt.count(job.done)} of {fmt.count(job.total)} images")
+    if job.left_s is not None and job.done < job.total:
+        parts.append(f"about {fmt.duration(job.left_s)} left")
+    return " · ".join(parts)
+
+
+def broken_off(job: EvaluationJob) -> None:
+    """Why an evaluation has no figures, and the way to start it again."""
+    with st.container(border=True, gap="small"):
+        widgets.status_badge(job.state)
+        if job.message:
+            st.markdown(widgets.plain(job.message))
+        if job.request is not None and st.button(
+            "Start again", icon=":material/play_arrow:", key=f"again-{job.id}"
+        ):
+            with widgets.said_plainly():
+                st.session_state.pop(f"stopping-{job.id}", None)
+                restart_evaluation(job.id)
+                st.rerun()
+
+
+@st.dialog("Delete this evaluation?", icon=":material/delete:")
+def confirm_delete(job: EvaluationJob) -> None:
+    """Say what goes, and delete."""
+    st.markdown(f"**{widgets.plain(title(job))}**  \nIts figures will be removed.")
+    st.caption("Model, run and ground truth stay. This cannot be undone.")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep"):
+            st.rerun()
+        if st.button("Delete", type="primary", icon=":material/delete:", key="delete-evaluation"):
+            with widgets.said_plainly():
+                delete_evaluation(job.id)
+                st.rerun()
