@@ -19,6 +19,9 @@ every cell of a class has its box."""
 MASKS_PER_IMAGE = 32
 """Cells a training image gives to the mask loss; more cost time and teach little."""
 
+VOTE_SQUARE = 96.0
+"""Pixels; boxes of so large a square are voted on together."""
+
 
 def over_ignored(boxes: Tensor, ignore: Tensor, share: float = 0.3) -> Tensor:
     """Boxes (N, 4) of whose area at least ``share`` lies on ignored pixels (H, W); bool (N,)."""
@@ -61,7 +64,9 @@ def _rare_first(cells: Tensor, label: Tensor) -> Tensor:
     return cells[key.argsort(descending=True)]
 
 
-def voted_boxes(kept: Tensor, boxes: Tensor, scores: Tensor, rounds: int = 2) -> Tensor:
+def voted_boxes(
+    kept: Tensor, boxes: Tensor, scores: Tensor, rounds: int = 2, square: float | None = VOTE_SQUARE
+) -> Tensor:
     """Each kept box as the weighted mean of all boxes that lie on it (after Gidaris and Komodakis 2015).
 
     Which of many nearly equal boxes scores best hangs on rounding; their mean does not, so a cell has the
@@ -73,16 +78,39 @@ def voted_boxes(kept: Tensor, boxes: Tensor, scores: Tensor, rounds: int = 2) ->
         boxes: (N, 4), the kept ones among them.
         scores: (N,).
         rounds: how often the vote is held, each time around the mean before.
+        square: boxes of one square of this side are held against those that meet them, not against all;
+            None: all against all. It changes the time, not the votes.
 
     """
-    middle = kept
-    for _ in range(rounds if len(kept) else 0):
-        overlap = box_iou(middle, boxes)
-        weight = ((overlap - 0.65) / 0.2).clamp(0, 1) * scores
-        weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, overlap)
-        with torch.autocast(boxes.device.type, enabled=False):  # a product in bf16 would be pixels off
-            middle = weight @ boxes / weight.sum(1, keepdim=True)
-    return middle
+    if not len(kept):
+        return kept
+    voted = torch.empty_like(kept)
+    for group in _squares(kept, square):
+        middle = kept[group]
+        for _ in range(rounds):
+            (x0, y0), (x1, y1) = middle[:, :2].amin(0), middle[:, 2:].amax(0)
+            near = (boxes[:, 0] < x1) & (boxes[:, 2] > x0) & (boxes[:, 1] < y1) & (boxes[:, 3] > y0)
+            middle = _vote(middle, boxes[near], scores[near])
+        voted[group] = middle
+    return voted
+
+
+def _squares(kept: Tensor, square: float | None) -> list[Tensor]:
+    """Indices of the boxes (K, 4) by the square that holds their first corner."""
+    if square is None or kept.device.type != "cpu":  # a GPU is through with all before it has sorted them
+        return [torch.arange(len(kept), device=kept.device)]
+    column, row = (kept[:, :2].clamp(min=0) / square).floor().long().unbind(1)
+    key = row * (column.max() + 1) + column
+    sizes = torch.bincount(key)
+    return list(torch.split(key.argsort(stable=True), sizes[sizes > 0].tolist()))
+
+
+def _vote(middle: Tensor, boxes: Tensor, scores: Tensor) -> Tensor:
+    overlap = box_iou(middle, boxes)
+    weight = ((overlap - 0.65) / 0.2).clamp(0, 1) * scores
+    weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, overlap)
+    with torch.autocast(boxes.device.type, enabled=False):  # a product in bf16 would be pixels off
+        return weight @ boxes / weight.sum(1, keepdim=True)
 
 
 class PartialRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types

@@ -25,9 +25,7 @@ if not slides:
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="center", gap="small", key="toolbar"):
-    slide_id = selection.select(
-        selection.SLIDE, "Slide", list(slides), lambda k: slides[k].name, icon=":material/photo_library:"
-    )
+    slide_id = selection.select_slide(slides)
     scenes = {str(scene): scene for slide, scene in sorted(pairs) if slide == slide_id}
     scene = int(selection.chosen(selection.SCENE, list(scenes)))
     if len(scenes) > 1:

@@ -34,6 +34,7 @@ with st.container(horizontal=True, vertical_alignment="center", gap="small", key
             evaluate.WITH, "Compared with", others,
             lambda k: evaluate.title(over[k]) if k in over else "Compare with…", icon=":material/compare:",
         )  # fmt: skip
+    view = None
     with widgets.said_plainly():
         view = View(chosen, evaluate.result(chosen)) if chosen in done else None
         if view is not None:

@@ -23,13 +23,7 @@ if not slides:
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="center", gap="small", key="toolbar"):
-    slide_id = selection.select(
-        selection.SLIDE,
-        "Slide",
-        list(slides),
-        lambda k: slides[k].name,
-        icon=":material/photo_library:",
-    )
+    slide_id = selection.select_slide(slides)
     runs = runs_of[slide_id]
     run_id = selection.select(
         selection.RUN, "Run", list(runs), lambda k: data.run_title(runs[k]), icon=":material/scatter_plot:"

@@ -16,13 +16,7 @@ if not slides:
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="center", gap="small", key="toolbar"):
-    slide_id = selection.select(
-        selection.SLIDE,
-        "Slide",
-        list(slides),
-        lambda k: slides[k].name,
-        icon=":material/photo_library:",
-    )
+    slide_id = selection.select_slide(slides)
     slide = slides[slide_id]
     scene = 0
     if len(slide.info.scenes) > 1:

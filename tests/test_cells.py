@@ -156,19 +156,6 @@ def test_histograms_equal_numpy(
         assert sum(c.sum() for c in got.counts.values()) == kept.num_rows
 
 
-def test_grid_counts_equal_a_plain_count(run: tuple[CellTable, pa.Table]) -> None:
-    cells, table = run
-    x, y, cls = np.asarray(table["x_l0"]), np.asarray(table["y_l0"]), np.array(table["cls"].to_pylist())
-    for name, rows in cells.grid_counts(250.0).items():
-        of = cls == name
-        expected = np.unique(
-            np.stack([y[of] // 250, x[of] // 250], 1).astype(int), axis=0, return_counts=True
-        )
-        assert [(gy, gx, n) for gx, gy, n in rows.tolist()] == [
-            (*p, n) for p, n in zip(expected[0].tolist(), expected[1].tolist(), strict=True)
-        ]
-
-
 def test_one_cell_and_the_cell_at_a_point(run: tuple[CellTable, pa.Table]) -> None:
     cells, table = run
     row = table.to_pylist()[111]

@@ -191,17 +191,6 @@ class CellTable:
                 parts[cls] += np.histogram(values[cls_of == cls], e)[0]
         return Histogram(e, parts)
 
-    def grid_counts(self, step_l0: float, filters: Filters | None = None) -> dict[str, NDArray[np.int64]]:
-        """Per class, ``(K, 3)`` rows of column, row and number of cells; squares of ``step_l0`` pixels."""
-        sql = (
-            "SELECT cls, floor(x_l0::DOUBLE / ?)::BIGINT AS gx, floor(y_l0::DOUBLE / ?)::BIGINT AS gy, "
-            "count(*) FROM cells {where} GROUP BY cls, gx, gy ORDER BY cls, gy, gx"
-        )
-        out: dict[str, list[tuple[int, int, int]]] = {cls: [] for cls in self._wanted(filters)}
-        for cls, gx, gy, n in self._ask(sql, filters, [float(step_l0), float(step_l0)]):
-            out[cls].append((gx, gy, n))
-        return {cls: np.array(rows, dtype=np.int64).reshape(-1, 3) for cls, rows in out.items()}
-
     def grid_tiles(self, step_l0: int) -> list[tuple[int, int, int, float]]:
         """Squares that hold centroids: column, row, cells, and how far one reaches along x or y at most.
 

@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     group.command()(costs)
     group.command()(train)
     group.command()(predict)
+    group.command()(abroad)
     app.add_typer(group, name="classify")
 
 
@@ -205,6 +206,41 @@ def predict(
             print(r.why)
         print(f"{len(rows) - len(bad)} of {len(rows)} images named")
     print(f"{out}\n{RESEARCH_USE}")
+
+
+def abroad(
+    data: Annotated[Path, typer.Argument(help="Folder of the labelled sets (txl_pbc, krd_wbc, …).")],
+    model: Annotated[str, typer.Option("--model", help="Key of a classifier.")],
+    part: Annotated[str, typer.Option(help="val or train.")] = "val",
+    sources: Annotated[str, typer.Option(help="Only these microscopes, by comma; empty: all.")] = "",
+    device: Device = "auto",
+    json_file: Json = None,
+) -> None:
+    """Judge a classifier on leukocytes of other microscopes than the one that taught it."""
+    from cmlcore.single_cell.abroad import judge_abroad
+    from cmlcore.single_cell.classify import load
+
+    classifier = load(model, device)
+    with bar() as bars:
+        tell = _teller(bars)
+        found = judge_abroad(
+            classifier, data, part, _parts(sources) or None, lambda d, t: tell("Leukocytes", d, t)
+        )
+    header = ["Microscope", "Cells", "Balanced accuracy", "… with any class as answer", "Called unknown"]
+    lines = [
+        [
+            name,
+            r["images"],
+            *(_number(r[k]) for k in ("balanced_accuracy", "open_balanced_accuracy", "unknown_share")),
+        ]
+        for name, r in found["sources"].items()
+    ]
+    _show(f"Five shared classes, {part}", header, lines)
+    all_of_it = found["whole"]["figures"]["balanced_accuracy"]
+    value, low, high = (_number(all_of_it[k]) for k in ("value", "low", "high"))
+    print(f"All: balanced accuracy {value} ({low} to {high}).\n{RESEARCH_USE}")
+    if json_file is not None:
+        write(json_file, [json.dumps(found, indent=2, ensure_ascii=False).encode()])
 
 
 def _name_run(run: Path, slide: Path, scene: int, classifier: Any, path: Path) -> None:

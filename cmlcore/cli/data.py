@@ -16,7 +16,7 @@ from cmlcore.errors import InputError
 if TYPE_CHECKING:
     from cmlcore.ground_truth import ClassRow
 
-data = typer.Typer(no_args_is_help=True, help="Labelled images: list, get, stats, phantoms.")
+data = typer.Typer(no_args_is_help=True, help="Labelled images: list, get, stats, convert, phantoms.")
 
 
 def register(app: typer.Typer) -> None:
@@ -149,6 +149,21 @@ def _csv(rows: Sequence[ClassRow]) -> bytes:
     out.writerow(HEADER)
     out.writerows(r.values() for r in rows)
     return text.getvalue().encode()
+
+
+@data.command()
+def convert(
+    path: Annotated[Path, typer.Argument(help="A labelled set, as training takes it.")],
+    out: Annotated[Path, typer.Option(help="The COCO file to write; images stay where they are.")],
+    part: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
+) -> None:
+    """Write any labelled set as COCO: outlines, boxes, ignored places, pixel sizes, base ROIs."""
+    from cmlcore.ground_truth import load, names_of, write_coco
+
+    records = load(path, part, tell=print)
+    classes = sorted({n for r in records for n in (*names_of(r), *r.complete)})
+    write_coco(out, records, classes, f"Labelled cells, {part}")
+    print(f"{out}: {len(records)} images, {len(classes)} classes")
 
 
 @data.command()

@@ -80,6 +80,10 @@ def evaluate(
     if edges not in ("auto", "judge", "ignore"):
         raise InputError(f"“{edges}” says nothing about cut cells; choose judge, ignore or auto.")
     scale: Literal["known", "auto"] = "auto" if mpp == "auto" else "known"
+    from models.registry import card
+
+    if run is None:
+        card(model)  # an unknown name is said before any image is read
     if not (full or run or out or classes) and _public(data):
         _cited(model, data, sets, split, device, limit, scale, json_file)
         return
@@ -205,9 +209,8 @@ def _summary(e: Evaluation) -> list[Table]:
 
     tables = []
     for kind, shape in e.shapes.items():
-        title = (
-            f"{e.manifest.model}: {kind}, {shape.images} images, score {e.manifest.settings['min_score']:g}"
-        )
+        images = f"{shape.images} image{'' if shape.images == 1 else 's'}"
+        title = f"{e.manifest.model}: {kind}, {images}, score {e.manifest.settings['min_score']:g}"
         table = Table("", *shape.classes, title=title, box=SIMPLE)
         for name in ("true", "found"):
             table.add_row(name, *(str(getattr(f, name)) for f in shape.classes.values()))

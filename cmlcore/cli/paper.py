@@ -19,7 +19,6 @@ paper = typer.Typer(
     help="Compare both types on both tasks: (A) loss and (B) mAP. The three-class task is on phantoms."
 )
 PHANTOMS = "phantoms"
-Out = Annotated[Path, typer.Option(help="Folder for figures, tables and trainings.")]
 Over = Annotated[str, typer.Option("--over", help="Axis of the curves: epoch, step or minutes.")]
 
 
@@ -56,7 +55,10 @@ def compare(
 
 @paper.command()
 def train(
-    out: Out,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for trainings and figures; by default one the page looks into."),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Labelled photographs of erythrocytes and leukocytes; by default --ground."),
@@ -68,7 +70,13 @@ def train(
         Path | None,
         typer.Option(help="Labelled smears that the phantoms are drawn on; by default --data."),
     ] = None,
+    drawn: Annotated[
+        Path | None, typer.Option(help="A phantom set of cmlscope data phantoms, in place of a new one.")
+    ] = None,
     phantoms: Annotated[int, typer.Option(min=10, help="Images of phantoms to draw.")] = 200,
+    image_mpp: Annotated[
+        float | None, typer.Option(help="µm per pixel of images that do not say it.")
+    ] = None,
     weights1: Annotated[
         Path | None, typer.Option(help="A safetensors file that type 1's backbone starts from.")
     ] = None,
@@ -87,20 +95,19 @@ def train(
     from cmlcore.report.paper import SLOTS, read_training
     from cmlcore.settings import settings
 
+    out = out or settings().trainings_dir / "paper"
     photographs = data or ground or settings().data
     if photographs is None:
         raise InputError("Say where the labelled photographs are: --data DIR, or set CML_DATA.")
-    common: dict[str, Any] = {"seed": seed, "device": device, "threads": threads}
+    common: dict[str, Any] = {"seed": seed, "device": device, "threads": threads, "image_mpp": image_mpp}
     if minutes is not None:
         common["minutes"] = minutes
     starts = {"type1": weights1, "type2": weights2}
     chosen = {}
     for task, kind in SLOTS:
-        seen = (
-            _phantoms(out / PHANTOMS, ground or photographs, phantoms, seed)
-            if task == "three-class"
-            else photographs
-        )
+        seen = photographs
+        if task == "three-class":
+            seen = drawn or _phantoms(out / PHANTOMS, ground or photographs, phantoms, seed)
         folder = out / f"{task}-{kind}"
         print(f"{task}, {kind}" + (" (phantoms)" if task == "three-class" else ""), file=sys.stderr)
         if not _train(folder, task, kind, data=(seen,), backbone_weights=starts[kind], **common):

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import isotonic_regression, minimize
 
-from cmlcore.evaluation.matching import Ints, Numbers
+from cmlcore.evaluation.matching import LOWEST_SCORE, Ints, Numbers
 
 LEAST_CELLS = 50
 """Fewer judged cells of a class fit nothing."""
 FOLDS = 5
 _BINS, _PER_BIN = 30, 20
-_NEVER, _ALWAYS = 0.011, 0.995
+_NEVER, _ALWAYS = 1.1 * LOWEST_SCORE, 0.995
 """No finite sample shows that a score is always right, or never; and no cell may fall out of judgement."""
 _TINY = 1e-6
 
@@ -67,7 +67,8 @@ def isotonic(scores: Numbers, right: Ints) -> Map:
     parts = int(np.clip(len(scores) // _PER_BIN, 1, _BINS))
     bins = np.array_split(order, parts)
     at = np.array([scores[b].mean() for b in bins])
-    share = np.array([right[b].mean() for b in bins])
+    # Half a cell more on either side (Jeffreys): twenty right of twenty do not make a certainty.
+    share = np.array([(right[b].sum() + 0.5) / (len(b) + 1) for b in bins])
     level = isotonic_regression(share, weights=[len(b) for b in bins]).x
     return _knots(at, np.clip(level, _NEVER, _ALWAYS))
 
@@ -92,12 +93,16 @@ def beta(scores: Numbers, right: Ints) -> Map:
 
 
 def _knots(x: Numbers, y: Numbers) -> Map:
-    """Knots from 0 to 1, scores strictly rising; of equal scores the mean."""
+    """Knots from 0 to 1, scores strictly rising; of equal scores the mean.
+
+    Below ``LOWEST_SCORE`` no cell was seen: there the map falls to 0, so that who asks a calibrated network
+    for cells from that score on is not given all its lesser guesses.
+    """
     at, number = np.unique(np.round(x, 6), return_inverse=True)
     level = np.bincount(number, weights=y) / np.bincount(number)
-    inside = (at > 0) & (at < 1)
-    xs = np.concatenate([[0.0], at[inside], [1.0]])
-    ys = np.maximum.accumulate(np.concatenate([[level[0]], level[inside], [level[-1]]]))
+    inside = (at > LOWEST_SCORE) & (at < 1)
+    xs = np.concatenate([[0.0, LOWEST_SCORE], at[inside], [1.0]])
+    ys = np.maximum.accumulate(np.concatenate([[0.0, level[0]], level[inside], [level[-1]]]))
     return {"x": xs.tolist(), "y": np.round(ys, 6).tolist()}
 
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from cmlcore.evaluation.result import IOUS
 
+LOWEST_SCORE = 0.01
+"""Networks are asked for cells from here on: average precision wants the whole curve."""
+
 Ints = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -15,7 +15,9 @@ _FIGURES = ("ap50", "ap75", "ap", "precision", "recall", "f1", "iou", "dice", "p
 
 def tables(e: Evaluation) -> list[Table]:
     """(name, header, rows) of each table; a figure that does not exist is None."""
+    loss: list[Table] = [("loss", list(e.loss), [list(e.loss.values())])] if e.loss else []
     return [
+        *loss,
         _figures(e),
         _curves(e),
         _thresholds(e),

@@ -11,6 +11,7 @@ import numpy as np
 
 from cmlcore.errors import InputError
 from cmlcore.evaluation.judges import Judge, judge_of
+from cmlcore.evaluation.matching import LOWEST_SCORE
 from cmlcore.evaluation.report import EvaluationReport
 from cmlcore.ground_truth.records import Record
 from cmlcore.ground_truth.sets import CLASSES, MPP, records
@@ -19,7 +20,6 @@ from models.base import CellModel, Instances
 from models.registry import load_model
 
 SETS = ("txl_pbc", "krd_wbc", "bbbc041seg")
-LOWEST_SCORE = 0.01  # average precision wants the whole curve
 
 
 def evaluate(

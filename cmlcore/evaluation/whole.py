@@ -14,12 +14,11 @@ from cmlcore.evaluation.facts import data_hash, now, versions
 from cmlcore.evaluation.field import Edges, FoundCells
 from cmlcore.evaluation.judging import Labelled, Options, evaluate_cells, one_roi_each
 from cmlcore.evaluation.mapping import label_names, map_classes
+from cmlcore.evaluation.matching import LOWEST_SCORE
 from cmlcore.evaluation.result import Evaluation, Manifest
 from cmlcore.ground_truth.records import Record
 from cmlcore.predict import estimated_mpp, predict_rgb, read_rgb
 from models.base import CellModel
-
-LOWEST_SCORE = 0.01  # average precision wants the whole curve
 
 
 def evaluate_records(

@@ -1,5 +1,5 @@
 """Why and where: position heatmaps of the cells."""
 
-from cmlcore.explain.density import DensityGrid, density_grid
+from cmlcore.explain.density import Heat, heat
 
-__all__ = ["DensityGrid", "density_grid"]
+__all__ = ["Heat", "heat"]

@@ -1,6 +1,6 @@
 """Ground truth: labelled images, read from what people and public sets have."""
 
-from cmlcore.ground_truth.coco import write_coco
+from cmlcore.ground_truth.coco_write import write_coco
 from cmlcore.ground_truth.door import kind_of, load, speaks_of
 from cmlcore.ground_truth.qupath import slide_labels
 from cmlcore.ground_truth.raster import filled, painted, traced, unlabelled

@@ -1,31 +1,27 @@
-"""COCO instance annotations (Lin et al. 2014): polygons, run-length masks, boxes; read and written.
+"""COCO instance annotations (Lin et al. 2014), read: polygons, run-length masks, boxes.
 
-Categories go through the names of the class tree. ``iscrowd`` objects are places to ignore. Beside the
-format's own fields, ``mpp`` of an image or of ``info`` is its pixel size, and ``complete`` of ``info``
-lists the classes of which every cell is labelled (by default all categories).
+Categories go through the names of the class tree. ``iscrowd`` objects are places to ignore. Four members are
+ours, of an image or of ``info``: ``mpp`` its pixel size, ``source`` its microscope or set, ``complete`` the
+classes of which every cell is labelled (by default all categories), and ``rois`` its base ROIs.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from cmlcore import RESEARCH_USE
-from cmlcore.classes import label
-from cmlcore.errors import InputError, StorageError
+from cmlcore.errors import InputError
 from cmlcore.ground_truth.raster import traced
 from cmlcore.ground_truth.reading import (
     FACTS,
     Facts,
     Notes,
     Sample,
+    area,
     bounding_box,
     checked_mpp,
     clipped_outline,
@@ -67,7 +63,7 @@ def _read_file(path: Path, notes: Notes) -> list[Sample]:
     info = raw["info"] if isinstance(raw.get("info"), dict) else {}
     categories = _categories(raw, facts, path)
     objects = _by_image(raw["annotations"], path, notes)
-    complete = _complete(facts, info, categories)
+    complete = _complete(facts, info, frozenset(categories.values()))
     source = facts.source or info.get("source") or root.name
     seen: set[Any] = set()
     samples = []
@@ -75,7 +71,7 @@ def _read_file(path: Path, notes: Notes) -> list[Sample]:
         if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
             notes.say("image without name", f"An image in {path.name} has no file_name; it is left out.")
             continue
-        number = entry.get("id")
+        number = _id(entry.get("id"))
         if number in seen:
             notes.say("duplicate id", f"The image id {number} stands twice in {path.name}; the first counts.")
             continue
@@ -90,7 +86,9 @@ def _read_file(path: Path, notes: Notes) -> list[Sample]:
         said = entry.get("mpp", info.get("mpp"))
         mpp = facts.mpp_of(image) if said is None else checked_mpp(said)
         where = str(entry.get("source", source))
-        record = Record(image, where, mpp, complete, boxes, names, outlines, None, clusters)
+        whole = _complete(facts, entry, complete)
+        rois = _rois(entry, size, notes)
+        record = Record(image, where, mpp, whole, boxes, names, outlines, None, clusters, rois)
         samples.append(Sample(record, part_of(path.stem), str(entry.get("group", image.stem))))
     lost = sum(len(v) for k, v in objects.items() if k not in seen)
     if lost:
@@ -109,26 +107,41 @@ def _by_image(annotations: Any, path: Path, notes: Notes) -> dict[Any, list[dict
         if not isinstance(a, dict):
             notes.say("no object", f"An annotation in {path.name} is no object; it is left out.")
             continue
-        number = a.get("id")
+        number = _id(a.get("id"))
         if number is not None and number in seen:
             notes.say(
                 "duplicate id", f"The annotation id {number} stands twice in {path.name}; the first counts."
             )
             continue
         seen.add(number)
-        out.setdefault(a.get("image_id"), []).append(a)
+        out.setdefault(_id(a.get("image_id")), []).append(a)
     return out
 
 
-def _complete(facts: Facts, info: Mapping[str, Any], categories: Mapping[Any, str]) -> frozenset[str]:
+def _id(value: Any) -> int | float | str | None:
+    """A number of an image, category or object; None where it can be none."""
+    return value if isinstance(value, int | float | str) else None
+
+
+def _complete(facts: Facts, said_in: Mapping[str, Any], otherwise: frozenset[str]) -> frozenset[str]:
+    """The classes of which every cell is labelled: as ``dataset.json`` says, or ``complete`` of an object."""
     if facts.complete is not None:
         return facts.complete
-    said = info.get("complete")
-    return (
-        frozenset(facts.key(str(c)) for c in said)
-        if isinstance(said, list)
-        else frozenset(categories.values())
-    )
+    said = said_in.get("complete")
+    return frozenset(facts.key(str(c)) for c in said) if isinstance(said, list) else otherwise
+
+
+def _rois(entry: Mapping[str, Any], size: tuple[int, int], notes: Notes) -> tuple[Floats, ...]:
+    """The base ROIs of an image, each a flat list of x, y like a polygon's ring."""
+    rings = entry.get("rois")
+    try:
+        shapes = [np.array(r, np.float32).reshape(-1, 2) for r in rings or []]
+    except (TypeError, ValueError):
+        notes.say(
+            "broken ROI", f"“rois” of {entry['file_name']} is broken; all of the image counts as labelled."
+        )
+        return ()
+    return tuple(c for r in shapes if (c := clipped_outline(r, *size)) is not None)
 
 
 def _categories(raw: Mapping[str, Any], facts: Facts, path: Path) -> dict[Any, str]:
@@ -181,7 +194,7 @@ def _cells(
         outline, box = found
         if a.get("iscrowd"):
             clusters.append(box)
-        elif a.get("category_id") not in categories:
+        elif _id(a.get("category_id")) not in categories:
             clusters.append(box)
             notes.say(
                 "unknown category", f"An object in {name} has an unknown category; its place is ignored."
@@ -208,7 +221,7 @@ def _shape(a: Mapping[str, Any], size: tuple[int, int]) -> tuple[Floats | None, 
     elif isinstance(s, list) and s:
         rings = [np.array(r, np.float32).reshape(-1, 2) for r in s]
         usable = [c for r in rings if np.isfinite(r).all() and (c := clipped_outline(r, w, h)) is not None]
-        outline = max(usable, key=_area, default=None)
+        outline = max(usable, key=area, default=None)
         if outline is None:
             return None
     if outline is not None:
@@ -216,11 +229,6 @@ def _shape(a: Mapping[str, Any], size: tuple[int, int]) -> tuple[Floats | None, 
     x, y, bw, bh = (float(v) for v in a["bbox"])
     x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + bw, w), min(y + bh, h)
     return (None, (x0, y0, x1, y1)) if x1 - x0 >= 1 and y1 - y0 >= 1 else None
-
-
-def _area(outline: Floats) -> float:
-    x, y = outline[:, 0].astype(float), outline[:, 1].astype(float)
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def decoded(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
@@ -258,74 +266,3 @@ def _unpacked(text: str) -> list[int]:
     if shift:
         raise ValueError("the runs break off")
     return runs
-
-
-def write_coco(
-    path: Path, records: Iterable[Record], classes: Sequence[str], description: str = "", **info: Any
-) -> None:
-    """Write records as COCO; ``read_coco`` gives the same boxes, names, outlines and ignored places back.
-
-    Args:
-        path: the JSON file; images are named relative to its folder, or to that above ``annotations``.
-        records: outlined or boxed records; mask files have to be traced before.
-        classes: class keys in the order of the categories.
-        description: what the set is.
-        info: further members of ``info``, such as ``source`` or ``mpp``.
-
-    Raises:
-        InputError: a cell's class is not among ``classes``.
-        StorageError: the file cannot be written.
-
-    """
-    root = path.parent.parent if path.parent.name == "annotations" else path.parent
-    records = list(records)
-    complete = sorted(frozenset.intersection(*(r.complete for r in records))) if records else []
-    out: dict[str, Any] = {
-        "info": {"description": description, "note": RESEARCH_USE, "complete": complete, **info},
-        "categories": [
-            {"id": i + 1, "name": label(c), "supercategory": "blood cell"} for i, c in enumerate(classes)
-        ],
-        "images": [],
-        "annotations": [],
-    }
-    for number, record in enumerate(records, 1):
-        with Image.open(record.image) as image:
-            w, h = image.size
-        name = Path(os.path.relpath(record.image, root)).as_posix()
-        entry = {"id": number, "file_name": name, "width": w, "height": h, "source": record.source}
-        if record.mpp is not None:
-            entry["mpp"] = record.mpp
-        out["images"].append(entry)
-        for a in _annotations(record, classes):
-            out["annotations"].append({"id": len(out["annotations"]) + 1, "image_id": number, **a})
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(out, ensure_ascii=False), encoding="utf-8")
-        part.replace(path)
-    except OSError as e:
-        raise StorageError(f"{path} cannot be written; make room or choose another folder.") from e
-
-
-def _annotations(record: Record, classes: Sequence[str]) -> Iterable[dict[str, Any]]:
-    outlines = record.outlines or (None,) * len(record.names)
-    for box, name, outline in zip(record.boxes.tolist(), record.names, outlines, strict=True):
-        if name not in classes:
-            raise InputError(f"“{name}” is not among the classes to be written; add it.")
-        yield _annotation(box, list(classes).index(name) + 1, outline)
-    for box in record.clusters.tolist():
-        yield {**_annotation(box, 1, None), "iscrowd": 1}
-
-
-def _annotation(box: Sequence[float], category: int, outline: Floats | None) -> dict[str, Any]:
-    x0, y0, x1, y1 = (round(v, 3) for v in box)
-    side = (round(x1 - x0, 3), round(y1 - y0, 3))
-    ring = [] if outline is None else [[round(v, 3) for v in outline.astype(float).reshape(-1).tolist()]]
-    area = side[0] * side[1] if outline is None else _area(outline)
-    return {
-        "category_id": category,
-        "bbox": [x0, y0, *side],
-        "segmentation": ring,
-        "area": round(area, 3),
-        "iscrowd": 0,
-    }

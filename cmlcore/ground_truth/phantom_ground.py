@@ -164,7 +164,7 @@ def _drawn(rng: np.random.Generator, h: int, w: int, mpp: float) -> Rgb:
         _STREW,
         erythrocytes_per_mm2=float(rng.uniform(4000, 9000)),
         leukocytes_per_mm2=150,
-        margin=-0.2,
+        margin=1e-3,  # no feathered edge
         mpp=mpp,
     )
     return draw_smear(smear, int(rng.integers(1 << 31)))[0]

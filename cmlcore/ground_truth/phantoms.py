@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cmlcore.errors import InputError, StorageError
 from cmlcore.geometry import Mpp
-from cmlcore.ground_truth.coco import write_coco
+from cmlcore.ground_truth.coco_write import write_coco
 from cmlcore.ground_truth.door import load
 from cmlcore.ground_truth.phantom_cells import DIAMETER_UM, Grains, Paint, Phantom, draw_phantom
 from cmlcore.ground_truth.phantom_ground import MIN_PIECE, Ground, Rgb, ground_colour, grounds_of, sewn

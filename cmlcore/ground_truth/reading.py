@@ -26,6 +26,7 @@ VAL_SHARE = 0.15
 _PART_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 _PART_WORDS |= {"test": "test", "testing": "test"}
 _SAID_AT_MOST = 20
+_ORIENTATION = 274  # the EXIF tag
 
 
 def _plain(name: str) -> str:
@@ -116,6 +117,9 @@ def facts_in(folder: Path) -> Facts:
         isinstance(complete, list) and all(isinstance(c, str) for c in complete)
     ):
         raise InputError(f"“complete” in {path.name} must be a list of class names; correct it.")
+    source = raw.get("source")
+    if source is not None and not isinstance(source, str):
+        raise InputError(f"“source” in {path.name} must be a name; correct it.")
     classes = raw.get("classes", {})
     if not isinstance(classes, dict) or not all(isinstance(v, str) for v in classes.values()):
         raise InputError(f"“classes” in {path.name} must give a class for each name; correct it.")
@@ -126,7 +130,7 @@ def facts_in(folder: Path) -> Facts:
     keys = None if complete is None else frozenset(class_key(str(classes.get(c, c))) for c in complete)
     cell = raw.get("class")
     cell_key = None if cell is None else class_key(str(cell))
-    return Facts(mpp, raw.get("source"), keys, classes, cell_key, masks)
+    return Facts(mpp, source, keys, classes, cell_key, masks)
 
 
 def checked_mpp(value: Any) -> float:
@@ -168,10 +172,15 @@ def read_json(path: Path) -> Any:
 
 
 def image_size(path: Path, notes: Notes) -> tuple[int, int] | None:
-    """Width and height from the file's header; None, with a sentence, where it is no image."""
+    """Width and height from the file's header; None, with a sentence, where it cannot be used."""
     try:
         with Image.open(path) as image:
-            return image.size
+            if image.getexif().get(_ORIENTATION, 1) == 1:
+                return image.size
+            # readers differ on whether to turn it, and so did the tool that it was labelled with
+            notes.say(
+                "turned image", f"{path.name} is turned by a tag in its file; save it upright and label that."
+            )
     except FileNotFoundError:
         notes.say("image missing", f"The image {path.name} is missing; its labels are left out.")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):
@@ -189,9 +198,13 @@ def images_in(folder: Path) -> list[Path]:
 def clipped_outline(outline: Floats, w: int, h: int) -> Floats | None:
     """An outline held inside the image; None where less than a pixel of it is left."""
     inside = np.clip(outline, 0, (w, h)).astype(np.float32)
-    x, y = inside[:, 0].astype(float), inside[:, 1].astype(float)
-    area = abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
-    return inside if len(inside) >= 3 and area >= 1 else None
+    return inside if len(inside) >= 3 and area(inside) >= 1 else None
+
+
+def area(outline: Floats) -> float:
+    """Area inside an outline, in square pixels (the shoelace formula)."""
+    x, y = outline[:, 0].astype(float), outline[:, 1].astype(float)
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def bounding_box(outline: Floats) -> tuple[float, float, float, float]:

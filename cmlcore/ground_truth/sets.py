@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from cmlcore.errors import InputError
+from cmlcore.ground_truth.raster import traced
 from cmlcore.ground_truth.records import Floats, Record, no_boxes
 
 CLASSES = ("erythrocyte", "leukocyte", "thrombocyte")
@@ -182,6 +185,22 @@ def instances_in_mask(record: Record) -> tuple[NDArray[np.uint16], tuple[str, ..
             taken += 1
             number[i] = taken
     return number[comp], (LEUKOCYTE if only_one else ERYTHROCYTE,) * taken, bad[comp]
+
+
+def outlined(record: Record) -> Record:
+    """The same record with the cells of its mask file as outlines; a record without one as it is.
+
+    Raises:
+        InputError: the mask file cannot be read.
+
+    """
+    if record.mask is None:
+        return record
+    owner, names, _ = instances_in_mask(record)
+    places = find_objects(owner, len(names))
+    outlines = tuple(traced(owner[ys, xs] == i + 1, xs.start, ys.start) for i, (ys, xs) in enumerate(places))
+    boxes = np.array([(xs.start, ys.start, xs.stop, ys.stop) for ys, xs in places], np.float32).reshape(-1, 4)
+    return replace(record, boxes=boxes, names=names, outlines=outlines, mask=None)
 
 
 def _is_cluster(box: Floats, clusters: Floats) -> bool:

@@ -59,9 +59,6 @@ def read_yolo(config: Path, notes: Notes) -> list[Sample]:
             record = _record(image, names, complete, facts, config.parent.name, notes)
             if record is not None:
                 samples.append(Sample(record, part, image.stem))
-    parts = {s.part for s in samples}
-    if parts == {"train"}:  # one part alone is split
-        return [Sample(s.record, None, s.group) for s in samples]
     return samples
 
 

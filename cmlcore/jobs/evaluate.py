@@ -76,6 +76,7 @@ class EvaluationJob:
         done: images judged.
         total: images in all; 0 until known.
         left_s: seconds left; None while unknown.
+        stopping: whether it is asked to end.
         created: when it was asked for.
 
     """
@@ -88,6 +89,7 @@ class EvaluationJob:
     done: int
     total: int
     left_s: float | None
+    stopping: bool
     created: datetime
 
     @property
@@ -230,5 +232,6 @@ def _job(folder: Path) -> EvaluationJob | None:
         done=int(status.get("done", 0)),
         total=int(status.get("total", 0)),
         left_s=status.get("left_s"),
+        stopping=child.stop_requested(folder),
         created=datetime.fromisoformat(created) if created else datetime.fromtimestamp(made, UTC),
     )

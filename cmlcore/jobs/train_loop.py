@@ -1,8 +1,8 @@
 """The loop that works trainings off, one at a time, each in a child process of its own.
 
-The rows are the truth. A child goes with the server (``cmlcore.jobs.child_main`` watches its stdin), and holds a
-lock in the training's folder for as long as it or a worker of it lives; a second child is never started
-beside it, whatever became of the server.
+The rows are the truth. A child goes with the server (``cmlcore.jobs.child_main`` watches its stdin), and
+holds a lock in the training's folder for as long as it or a worker of it lives; a second child is never
+started beside it, whatever became of the server.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cmlcore import store
+from cmlcore.errors import InputError
 from cmlcore.jobs.train import CANCELLED
 from cmlcore.settings import settings
 from cmlcore.store import Training
@@ -155,8 +156,13 @@ class TrainLoop:
     def _start(self, row: Training) -> bool:
         """Start a child for a queued training; False if one that a dead server left is still at it."""
         folder = store.training_dir(row.id)
-        if not (folder / SETTINGS).is_file():
-            new_run_dir(checked(row.settings), folder)
+        try:
+            if not (folder / SETTINGS).is_file():
+                new_run_dir(checked(row.settings), folder)
+        except InputError as e:  # asked of an earlier version; the others must not wait for it
+            ended = {"status": "failed", "message": str(e), "finished_at": now()}
+            store.update_training(row.id, only=("queued",), **ended)
+            return False
         with (folder / LOCK).open("a") as lock:
             if not _locked(lock):
                 return False
@@ -165,7 +171,11 @@ class TrainLoop:
                 return False  # cancelled a moment ago
             clear_stop(folder)
             write_status(folder, state="waiting", message="", left_s=None)
-            self._child = _Child(row.id, folder, self._spawn(folder, lock))
+            try:
+                self._child = _Child(row.id, folder, self._spawn(folder, lock))
+            except OSError:  # no memory for a process, for instance: it is tried again
+                _requeue(row.id)
+                raise
         return True
 
     def _spawn(self, folder: Path, lock: IO[str]) -> subprocess.Popen[bytes]:

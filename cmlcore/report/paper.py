@@ -122,9 +122,9 @@ def read_training(folder: Path) -> Training:
 
 
 def stored_trainings(root: Path) -> list[Training]:
-    """The trainings below a folder that fit one of the four places, newest first; broken ones left out."""
+    """The trainings one or two levels below a folder that fit a place, newest first; broken ones left out."""
     found = []
-    for settings_file in root.glob("*/settings.json"):
+    for settings_file in (*root.glob("*/settings.json"), *root.glob("*/*/settings.json")):
         try:
             training = read_training(settings_file.parent)
         except InputError:

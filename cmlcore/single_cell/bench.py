@@ -26,7 +26,7 @@ from cmlcore.single_cell.cost import cost
 from cmlcore.single_cell.data import CellImage, CellSet, Refused
 from cmlcore.single_cell.fit import Frozen, Recipe, Start, fit_whole, whole_probabilities
 from cmlcore.single_cell.images import FIELD_UM, SIDE, read_fields, sizes_note
-from cmlcore.single_cell.probe import never
+from cmlcore.single_cell.probe import check, never
 from cmlcore.single_cell.splits import Split, by_parts, cross_validation, holdout, said
 from cmlcore.single_cell.tune import TuneSettings
 from models.classifiers import Tuning, backbone
@@ -167,6 +167,7 @@ def _backbone(
         for (tuning, n), path in paths.items():
             if path.is_file():
                 continue
+            check(cancelled)
             step = f"{what}: {'whole model' if tuning == 'whole' else 'last layer'}, {n + 1} of {len(splits)}"
             tell(step, 0, 1)
             if tuning == "last":

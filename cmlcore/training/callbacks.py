@@ -2,7 +2,7 @@
 
 A line of curves.jsonl is ``{"step", "epoch", "seconds", "split": "train" | "val", "loss", <its parts>}``;
 of train also ``lr``, as the mean over the steps since the line before; of val also ``map50``, ``map``,
-``ap50`` and ``ap`` (by class), ``score`` (by class, where F1 is best) and ``images``.
+``ap50`` and ``ap`` (by class), ``score`` (by class, where F1 is best), ``threshold`` (for all), ``images``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Keeper(Checkpoint):
         self._validated = 0  # the step of the last validation
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Drop what lies beyond the checkpoint; hold the validation that was due when the training was left."""
+        """Drop what lies beyond the checkpoint; hold the validation that was due when it was left."""
         step = trainer.global_step
         if trainer.is_global_zero:
             run_dir.forget_curve_after(self._folder, step, self._validated == step)
@@ -165,7 +165,7 @@ class Reporter(Callback):
         loss = {
             k.removeprefix("val/"): round(float(v), 5)
             for k, v in trainer.callback_metrics.items()
-            if k.startswith("val/") and k != "val/map50"
+            if k.startswith("val/")
         }
         by_class = {
             name: {k: round(v, 5) for k, v in getattr(figures, name).items()}
@@ -180,6 +180,7 @@ class Reporter(Callback):
                 "map50": self._map50,
                 "map": round(figures.map, 5),
                 **by_class,
+                "threshold": figures.threshold,
                 "images": figures.images,
             },
         )
@@ -235,11 +236,11 @@ class Reporter(Callback):
 
 
 def best_checkpoint(folder: Path) -> ModelCheckpoint:
-    """Lightning's keeper of best.ckpt: the averaged weights with the highest mAP50 on val."""
+    """Lightning's keeper of best.ckpt: the averaged weights with the highest mAP50 on val, then mAP."""
     return ModelCheckpoint(
         dirpath=folder / run_dir.CHECKPOINTS,
         filename="best",
-        monitor="val/map50",
+        monitor="rank",
         mode="max",
         save_top_k=1,
         save_on_train_epoch_end=False,
@@ -249,7 +250,7 @@ def best_checkpoint(folder: Path) -> ModelCheckpoint:
 
 def early_stop(patience: int) -> EarlyStopping:
     """Lightning's end after ``patience`` validations without a better mAP50."""
-    return EarlyStopping("val/map50", mode="max", patience=patience, min_delta=0.0, strict=False)
+    return EarlyStopping("map50", mode="max", patience=patience, min_delta=0.0, strict=False)
 
 
 def averaged_weights(checkpoint: Path) -> dict[str, torch.Tensor]:

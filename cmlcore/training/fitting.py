@@ -184,7 +184,7 @@ class _Training:
             accelerator={"cuda": "gpu"}.get(device.type, device.type),
             devices=chosen,
             # the mask head has no gradient in a batch without outlines
-            strategy=DDPStrategy(find_unused_parameters=True) if s.devices > 1 else "auto",
+            strategy=DDPStrategy(find_unused_parameters=s.model == "type1") if s.devices > 1 else "auto",
             precision=precision_of(s),
             max_epochs=-1,
             gradient_clip_val=s.clip,
@@ -270,8 +270,8 @@ def figures_at(folder: Path, checkpoint: dict[str, Any]) -> tuple[Figures | None
     seen = [e for e in run_dir.read_curves(folder) if e["split"] == "val" and e["step"] <= at]
     if not seen:
         return None, at
-    e = seen[-1]
-    return Figures(e["map50"], e["map"], e["ap50"], e["ap"], e["score"], e["images"]), at
+    names = ("map50", "map", "ap50", "ap", "score", "threshold", "images")
+    return Figures(**{k: seen[-1][k] for k in names if k in seen[-1]}), at
 
 
 def _sides(scenes: list[Scene], shrink: float) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -316,5 +316,11 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch, numpy or a loader process means that memory ran out."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    signs = ("not enough memory", "can't allocate memory", "out of memory", "is killed by signal: Killed")
+    signs = (
+        "not enough memory",
+        "can't allocate memory",
+        "out of memory",
+        "signal: Killed",
+        "exited unexpectedly",
+    )
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)

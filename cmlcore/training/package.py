@@ -24,7 +24,6 @@ from cmlcore.training.settings import TrainSettings
 from cmlcore.training.validation import Figures
 from models.registry import cards
 
-DEFAULT_SCORE = 0.5
 _NON_COMMERCIAL = {
     "bbbc041seg": "BBBC041 is CC BY-NC-SA 3.0",
     "Raabin": "Raabin-WBC is free for research only",
@@ -109,7 +108,7 @@ def card_of(
         "classes": list(settings.classes),
         "mpp": settings.mpp,
         **recipe.grid(largest),
-        "min_score": best_score(figures),
+        "min_score": figures.threshold if figures is not None else Figures.threshold,
         "architecture": recipe.architecture(),
         "data": {k: facts[k] for k in ("images", "cells", "sources", "sha256") if k in facts},
         "licence": licence(facts.get("sources", ())),
@@ -117,14 +116,6 @@ def card_of(
         "metrics": metrics,
         "limits": [RESEARCH_USE, "Figures are for microscopes and stains like those of the training images."],
     }
-
-
-def best_score(figures: Figures | None) -> float:
-    """The score from which cells are shown: the mean over the classes of where F1 is best on val."""
-    if figures is None or not figures.score:
-        return DEFAULT_SCORE
-    mean = sum(figures.score.values()) / len(figures.score)
-    return round(min(0.95, max(0.05, mean)), 2)
 
 
 def default_title(settings: TrainSettings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,7 +179,7 @@ def _cached(record: Record, cache: Path, store_mpp: float) -> Prepared:
         with np.load(path, allow_pickle=False) as z:
             return Prepared(**{k: z[k] for k in _STORED})
     made = prepare(record, store_mpp)
-    part = path.with_suffix(".part.npz")
+    part = path.with_suffix(f".{secrets.token_hex(4)}.npz")  # two trainings may prepare the same image
     np.savez(part, **{k: getattr(made, k) for k in _STORED})
     part.replace(path)
     return made

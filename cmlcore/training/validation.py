@@ -92,6 +92,7 @@ class Figures:
         ap50: average precision at 0.5, a class.
         ap: over 0.50 to 0.95, a class.
         score: the score, a class, at which F1 is best at IoU 0.5.
+        threshold: the one score for all classes at which their mean F1 is best.
         images: number of tiles judged.
 
     """
@@ -101,6 +102,7 @@ class Figures:
     ap50: dict[str, float] = field(default_factory=dict)
     ap: dict[str, float] = field(default_factory=dict)
     score: dict[str, float] = field(default_factory=dict)
+    threshold: float = 0.5
     images: int = 0
 
 
@@ -158,7 +160,7 @@ class BoxFigures:
         self._metric.reset()
         precision, scores = raw["precision"][..., 0, -1], raw["scores"][..., 0, -1]  # (IoU, recall, class)
         recall = torch.linspace(0, 1, precision.shape[1], dtype=precision.dtype)
-        ap50, ap, score = {}, {}, {}
+        ap50, ap, score, curves = {}, {}, {}, []
         for k, label in enumerate(raw["classes"].reshape(-1).tolist()):
             p = precision[:, :, k]
             if float(p.max()) < 0:  # no true cell
@@ -167,9 +169,29 @@ class BoxFigures:
             ap50[name], ap[name] = float(p[0].mean()), float(p.mean())
             f1 = 2 * p[0] * recall / (p[0] + recall).clamp(min=1e-9)
             score[name] = float(scores[0, int(f1.argmax()), k])
+            curves.append((scores[0, :, k], f1))
         n = max(1, len(ap50))
-        self.last = Figures(sum(ap50.values()) / n, sum(ap.values()) / n, ap50, ap, score, len(seen))
+        best = best_threshold(curves)
+        self.last = Figures(sum(ap50.values()) / n, sum(ap.values()) / n, ap50, ap, score, best, len(seen))
         return self.last
+
+
+def best_threshold(curves: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    """The score, to 0.01, from which on cells count for the mean F1 of the classes to be best.
+
+    Args:
+        curves: of each class the scores at rising recall, which fall, and F1 there.
+
+    """
+    tried = [t / 100 for t in range(5, 96)]
+    means = []
+    for t in tried:
+        taken = [int((scores >= t).sum()) for scores, _ in curves]
+        means.append(sum(float(f1[n - 1]) if n else 0.0 for n, (_, f1) in zip(taken, curves, strict=True)))
+    if not any(means):
+        return Figures.threshold
+    top = [t for t, m in zip(tried, means, strict=True) if m >= max(means) - 1e-9]
+    return top[len(top) // 2]  # the middle of where it makes no difference
 
 
 def _of_all_ranks(seen: list[Any]) -> list[Any]:

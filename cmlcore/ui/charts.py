@@ -7,47 +7,21 @@ colour (``cmlcore.classes``) everywhere; histograms differ by dash as well, so c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from cmlcore.classes import color, label
+from cmlcore.explain import Heat
 from cmlcore.ui.format import count, percent
 from cmlcore.ui.theme import Palette, template
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 """Lines differ by dash as well as by colour."""
 _HEAT_HOVER = "x %{x:.3f} mm, y %{y:.3f} mm<br><b>%{z:,.0f} cells/mm²</b><extra></extra>"
-
-
-@dataclass(frozen=True, slots=True)
-class Heat:
-    """Density of cells over a scene.
-
-    ``per_mm2`` is float ``(rows, columns)`` in cells per mm², row 0 at the top; NaN where nothing was
-    analysed. ``x_mm`` ``(columns + 1,)`` and ``y_mm`` ``(rows + 1,)`` are the edges of the bins from
-    the scene's top left.
-    """
-
-    per_mm2: NDArray[np.float64]
-    x_mm: NDArray[np.float64]
-    y_mm: NDArray[np.float64]
-
-    @property
-    def peak(self) -> float:
-        """Largest density, 0 where there is none."""
-        finite = self.per_mm2[np.isfinite(self.per_mm2)]
-        return float(finite.max()) if finite.size else 0.0
-
-    @property
-    def centres_mm(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Centres of the columns and of the rows, in mm."""
-        return (self.x_mm[:-1] + self.x_mm[1:]) / 2, (self.y_mm[:-1] + self.y_mm[1:]) / 2
 
 
 def figure(colors: Palette, height: int, **layout: Any) -> go.Figure:

@@ -12,14 +12,15 @@ import numpy as np
 import shapely
 import streamlit as st
 
+from cmlcore import explain
 from cmlcore.cells import CellTable, Filters, analysed_area_px, roi_shape
 from cmlcore.errors import ModelError, MppUnknownError
+from cmlcore.explain import Heat
 from cmlcore.geometry import Mpp, Size
 from cmlcore.jobs import run_dir
 from cmlcore.slides.base import Scene
 from cmlcore.store import Run, Slide, get_slide
 from cmlcore.ui import format as fmt
-from cmlcore.ui.charts import Heat
 from cmlcore.ui.tables import ClassStats
 from models.registry import ModelCard, card
 
@@ -103,20 +104,8 @@ def bins_for(cells: int) -> int:
 def _heat(
     q: Question, frame: Box, bins: int, rois: Rois | None, size: tuple[int, int], mpp: tuple[float, float]
 ) -> Heat:
-    x0, y0, x1, y1 = frame
-    step = max(x1 - x0, y1 - y0) / bins
-    x_l0 = np.linspace(x0, x1, max(1, round((x1 - x0) / step)) + 1)
-    y_l0 = np.linspace(y0, y1, max(1, round((y1 - y0) / step)) + 1)
-    n = np.zeros((len(y_l0) - 1, len(x_l0) - 1))
-    for cells in table(q).batches(("x_l0", "y_l0"), q.filters):
-        n += np.histogram2d(np.asarray(cells["y_l0"]), np.asarray(cells["x_l0"]), bins=(y_l0, x_l0))[0]
-    left, top = np.meshgrid(x_l0[:-1], y_l0[:-1])
-    right, bottom = np.meshgrid(x_l0[1:], y_l0[1:])
     seen = _analysed(rois, Scene(0, Size(*size)))
-    area = shapely.area(shapely.intersection(seen, shapely.box(left, top, right, bottom)))
-    enough = area > (right - left) * (bottom - top) / 5
-    per_mm2 = np.where(enough, n / np.where(enough, area * mpp[0] * mpp[1] / 1e6, 1), np.nan)
-    return Heat(per_mm2, x_l0 * mpp[0] / 1000, y_l0 * mpp[1] / 1000)
+    return explain.heat(table(q), frame, bins, seen, Mpp(*mpp), q.filters)
 
 
 def _analysed(rois: Any, scene: Scene) -> shapely.Geometry:

@@ -25,18 +25,20 @@ from cmlcore.jobs.evaluate import (
     result_path,
     submit_evaluation,
 )
+from cmlcore.settings import settings
 from cmlcore.ui import data, selection, widgets
 from cmlcore.ui import format as fmt
 from models.registry import ModelCard, cards
 
 EVALUATION, WITH = "evaluation", "with"
 NO_PAIR = "none"
+MODEL_ASKED = "model"
 POLL_S = 1.0
 LISTED = 200
 OTHER = "Another path"
 MODEL, RUN = "A model", "A stored run"
-WHOLE = ("public sets", "folder of sets")
-"""Kinds of folders that hold several sets."""
+WHOLE = ("public sets", "folder of sets", "QuPath")
+"""Kinds of folders that may hold several sets."""
 PARTS = {"val": "Validation", "train": "Training", "test": "Test", "all": "All"}
 
 
@@ -49,8 +51,12 @@ class Truth:
 
 
 def start_form(*, expanded: bool) -> None:
-    """Ask for an evaluation, folded away once there is one."""
-    with st.expander("New evaluation", expanded=expanded, icon=":material/add:"):
+    """Ask for an evaluation, folded away once there is one; a link may name the model."""
+    asked = st.query_params.get(MODEL_ASKED)
+    if asked in {c.key for c in cards()}:
+        st.session_state["evaluate-model"] = asked
+    st.query_params.pop(MODEL_ASKED, None)
+    with st.expander("New evaluation", expanded=expanded or asked is not None, icon=":material/add:"):
         runs = {r.id: r for r in store.list_runs() if r.blocks_done and r.status not in store.ACTIVE}
         what = MODEL
         if runs:
@@ -155,13 +161,26 @@ def folders_of_truth() -> list[Truth]:
     for root in data_roots():
         if root == demo_path().parent:
             continue  # truth of slides, not of images
-        kind = kind_of(root)
+        kind, where = kind_of(root), _root_name(root)
         if kind is not None:
-            found.append(Truth(root, f"All of {root.name}" if kind in WHOLE else root.name))
+            found.append(Truth(root, f"All of the {where}" if kind in WHOLE else where.capitalize()))
         if kind is None or kind in WHOLE:
             inside = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-            found += [Truth(p, p.name) for p in inside if kind_of(p) is not None]
+            taken = {t.title for t in found}
+            found += [
+                Truth(p, f"{p.name} ({where})" if p.name in taken else p.name)
+                for p in inside
+                if kind_of(p) is not None
+            ]
     return found[:LISTED]
+
+
+def _root_name(root: Path) -> str:
+    """A data root as people know it; its path stays on the server."""
+    if root == settings().home / "data":
+        return "own data"
+    named = settings().data
+    return "data folder" if named and root == named.expanduser().resolve() else f"folder {root.name}"
 
 
 def files_of_truth(run: store.Run) -> list[Truth]:
@@ -264,16 +283,14 @@ def draw_progress(job: EvaluationJob) -> None:
     with st.container(border=True, gap="xsmall", key=f"progress-{job.id}"):
         st.markdown(f"**{widgets.plain(subject(job))}**  \n{stage_text(job)}")
         st.progress(min(1.0, job.done / job.total) if job.total else 0.0)
-        stopping = st.session_state.get(f"stopping-{job.id}", False)
-        if st.button(
-            "Cancelling" if stopping else "Cancel",
+        st.button(
+            "Cancelling" if job.stopping else "Cancel",
             key=f"cancel-{job.id}",
             icon=":material/stop_circle:",
-            disabled=stopping,
-        ):
-            cancel_evaluation(job.id)
-            st.session_state[f"stopping-{job.id}"] = True
-            st.rerun(scope="fragment")
+            disabled=job.stopping,
+            on_click=cancel_evaluation,
+            args=(job.id,),
+        )
 
 
 def stage_text(job: EvaluationJob) -> str:
@@ -298,7 +315,6 @@ def broken_off(job: EvaluationJob) -> None:
             "Start again", icon=":material/play_arrow:", key=f"again-{job.id}"
         ):
             with widgets.said_plainly():
-                st.session_state.pop(f"stopping-{job.id}", None)
                 restart_evaluation(job.id)
                 st.rerun()
 

@@ -280,6 +280,27 @@ def reliability(key: str, found: Calibration, min_score: float | None, colors: P
     return fig
 
 
+def calibration_map(curves: Mapping[str, tuple[list[float], list[float]]], colors: Palette) -> go.Figure:
+    """From the network's score to the confidence that is shown, by class; the dotted line changes nothing."""
+    fig = figure(colors, 300, hovermode="closest")
+    fig.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"color": colors.muted, "width": 1, "dash": "dot"},
+        hoverinfo="skip", showlegend=False,
+    )  # fmt: skip
+    for i, (key, (x, y)) in enumerate(curves.items()):
+        fig.add_scatter(
+            x=x,
+            y=y,
+            name=name(key),
+            mode="lines",
+            line={"color": hue(key, colors), "width": 2.5, "dash": DASHES[i % len(DASHES)]},
+            hovertemplate=f"<b>{name(key)}</b><br>Score %{{x:.3f}}: confidence %{{y:.3f}}<extra></extra>",
+        )
+    fig.update_xaxes(title="Score of the network", **_SHARE_AXIS)
+    fig.update_yaxes(title="Confidence", **_SHARE_AXIS)
+    return fig
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """One line of a dot plot: where it stands, what it is, how much it is."""

@@ -56,6 +56,8 @@ def headlines(found: Evaluation) -> list[Headline]:
         lines.append(
             Headline("ECE", found.calibration[ALL].error, "Expected calibration error of the confidence")
         )
+    if found.loss is not None and isinstance(found.loss.get("loss"), int | float):
+        lines.append(Headline("Loss", Estimate(float(found.loss["loss"])), found.loss_note))
     return [x for x in lines if x.at.value is not None]
 
 

@@ -60,8 +60,8 @@ class View:
         """Everything below the toolbar."""
         st.html(tables.headlines_html(tables.headlines(self.found)))
         st.caption(about(self.found))
-        for note in self.found.notes:
-            st.caption(f":material/info: {widgets.plain(note)}")
+        if self.found.notes:
+            st.caption("  \n".join(f":material/info: {widgets.plain(n)}" for n in self.found.notes))
         shape = self._classes()
         self._confusion_and_curves(shape)
         self._counts_and_calibration()

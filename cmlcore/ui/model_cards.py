@@ -11,8 +11,12 @@ import streamlit as st
 from cmlcore.jobs import device_report
 from cmlcore.ui import format as fmt
 from cmlcore.ui import widgets
+from cmlcore.ui.evaluation_charts import calibration_map
+from cmlcore.ui.theme import PLOT_CONFIG, palette
 from models.registry import SHIPPED, ModelCard
 
+SHOWN = 6
+"""Rows of figures that are not folded away."""
 KINDS = {"type1": "Mask R-CNN", "type2": "Vision Transformer"}
 
 
@@ -26,26 +30,25 @@ def model_card(card: ModelCard) -> None:
             else:
                 st.badge("Weights missing", icon=":material/error:", color="red")
         widgets.class_chips(card.classes)
-        left, right = st.columns(2, gap="large")
+        left, right = st.columns([1, 1.4], gap="large")
         with left:
             widgets.facts(facts(card))
         with right:
-            rows = list(metric_rows(card.extra.get("metrics", {})))
-            if rows:
-                st.html(widgets.table_html(["Measured on", "Metric", "Value"], rows, total=False))
-            else:
-                st.caption("No metrics are recorded on this card yet.")
+            _metrics(card)
         _texts(card)
+        _calibration(card)
         _in_full(card)
 
 
 def facts(card: ModelCard) -> dict[str, str]:
     """What the engine needs to know of a network."""
+    doubt = card.unidentified_score
     pairs = {
         "Network": KINDS[card.kind],
         "Resolution": f"{card.mpp:g}\u202fµm per pixel",
         "Tile": f"{card.tile} × {card.tile}\u202fpx, margin {card.margin}\u202fpx",
         "Default confidence": fmt.percent(card.min_score, 0),
+        **({"Unidentified": f"below that, from {fmt.percent(doubt, 0)}"} if doubt is not None else {}),
         "Weights": f"{card.weights.name}, {_size(card.weights)}",
         "SHA-256": card.sha256[:16] + "…",
     }
@@ -80,12 +83,79 @@ def _size(path: Path) -> str:
 
 
 def metric_rows(metrics: Mapping[str, Any], under: str = "") -> Iterator[list[str]]:
-    """Rows of data set, metric and value from a card's nested numbers."""
+    """Rows of data set and all its figures as HTML, from a card's nested numbers."""
+    own = [
+        f"{widgets.text(name.replace('_', ' '))}\u00a0<b>{value:.4g}</b>"
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    if own:
+        yield [widgets.text(under or "–"), " · ".join(own)]
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            yield from metric_rows(value, f"{under} {name}".strip())
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield [widgets.text(under or "–"), widgets.text(name.replace("_", " ")), f"{value:.4g}"]
+            yield from metric_rows(value, f"{under}, {name.replace('_', ' ')}" if under else name)
+
+
+def _metrics(card: ModelCard) -> None:
+    """What was measured: the first rows, the others folded away."""
+    rows = list(metric_rows(card.extra.get("metrics", {})))
+    if not rows:
+        st.caption("No metrics are recorded on this card yet.")
+        return
+    st.html(_metric_table(rows[:SHOWN]))
+    if rows[SHOWN:]:
+        with st.expander(f"{len(rows) - SHOWN} more", icon=":material/table_rows:"):
+            st.html(_metric_table(rows[SHOWN:]))
+
+
+def _metric_table(rows: list[list[str]]) -> str:
+    return (
+        f'<div class="cmlp-texts">{widgets.table_html(["Measured on", "Figures"], rows, total=False)}</div>'
+    )
+
+
+def _calibration(card: ModelCard) -> None:
+    """How the network's own scores became the confidences that are shown, where the card says so."""
+    curves = calibration_curves(card.extra.get("calibration"))
+    if not curves:
+        return
+    with st.expander("Calibration of the confidence", icon=":material/straighten:"):
+        st.plotly_chart(
+            calibration_map(curves, palette()), theme=None, config=PLOT_CONFIG,
+            alt="From the network’s score to the calibrated confidence", key=f"calibration-{card.key}",
+        )  # fmt: skip
+        fitted_on = card.extra.get("calibrated_on")
+        rows = list(error_rows(fitted_on))
+        if rows:
+            head = ["Class", "Cells", "Calibration error before", "After, on images held out"]
+            st.html(f'<div class="cmlp-narrow">{widgets.table_html(head, rows, total=False)}</div>')
+        st.caption(
+            "Fitted on images that were not trained on, so that of the cells of confidence 0.8 about 80 % "
+            "are right. How right it is on your own images: Evaluate shows the reliability diagram."
+        )
+
+
+def error_rows(fitted_on: Any) -> Iterator[list[str]]:
+    """Rows of class, cells and expected calibration error from a card's ``calibrated_on``."""
+    if not isinstance(fitted_on, Mapping):
+        return
+    cells, before, after = (fitted_on.get(k, {}) for k in ("cells", "error_before", "error_after"))
+    for key, error in after.items() if isinstance(after, Mapping) else ():
+        yield [
+            widgets.chip(str(key)),
+            fmt.count(cells.get(key)),
+            fmt.decimal(before.get(key), 3),
+            fmt.decimal(error, 3),
+        ]
+
+
+def calibration_curves(raw: Any) -> dict[str, tuple[list[float], list[float]]]:
+    """Score and probability by class from a card's ``calibration``; what is no such map is left out."""
+    found = {}
+    for key, curve in raw.items() if isinstance(raw, Mapping) else ():
+        if isinstance(curve, Mapping) and curve.get("x") and len(curve["x"]) == len(curve.get("y", ())):
+            found[str(key)] = ([float(x) for x in curve["x"]], [float(y) for y in curve["y"]])
+    return found
 
 
 def _in_full(card: ModelCard) -> None:

@@ -30,8 +30,9 @@ def known_trainings() -> dict[Slot, list[Training]]:
 
 def _changes(root: Path) -> tuple[tuple[str, int], ...]:
     """What has changed since: the time of every file that is read."""
-    files = (f for name in (SETTINGS, STATUS, CURVES) for f in root.glob(f"*/{name}"))
-    return tuple(sorted((f"{f.parent.name}/{f.name}", f.stat().st_mtime_ns) for f in files))
+    names = (SETTINGS, STATUS, CURVES)
+    files = [f for name in names for depth in ("*", "*/*") for f in root.glob(f"{depth}/{name}")]
+    return tuple(sorted((str(f.relative_to(root)), f.stat().st_mtime_ns) for f in files))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
 from cmlcore.errors import InputError
-from cmlcore.store import get_run
+from cmlcore.store import Slide, get_run
 
 SLIDE, SCENE, RUN, AT = "slide", "scene", "run", "at"
 NO_RUN = "none"
@@ -76,6 +76,13 @@ def select(
         label_visibility="visible" if label_visibility == "visible" else "collapsed",
         on_change=lambda: choose(name, st.session_state[key]),
         placeholder="Nothing to choose yet",
+    )
+
+
+def select_slide(slides: Mapping[str, Slide]) -> str:
+    """A select box of the slides by name; there is at least one."""
+    return str(
+        select(SLIDE, "Slide", list(slides), lambda k: slides[k].name, icon=":material/photo_library:")
     )
 
 

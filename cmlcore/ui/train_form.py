@@ -42,7 +42,7 @@ def form() -> None:
         asked |= _course(base)
         asked |= _more(base)
     name = st.text_input(
-        "Name", f"{KINDS[base.model]}, {TITLES.get(base.preset or '', 'free recipe').partition(' (')[0]}",
+        "Name", TITLES.get(base.preset or "", "Free recipe").partition(" (")[0],
         max_chars=200, key=f"train-name-{_tag(base)}",
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):

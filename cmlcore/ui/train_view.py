@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from cmlcore.classes import label
 from cmlcore.errors import CmlError
 from cmlcore.jobs import (
     TrainingProgress,
@@ -113,7 +114,7 @@ def detail_texts(now: TrainingProgress) -> list[str]:
         found.append(f"{fmt.duration(now.seconds)} worked")
     if now.device:
         found.append(now.device)
-    return found or ["Nothing measured yet"]
+    return [found[0][:1].upper() + found[0][1:], *found[1:]] if found else ["Nothing measured yet"]
 
 
 def _passes(epochs: float) -> str:
@@ -185,7 +186,7 @@ def setting_facts(settings: dict[str, Any]) -> dict[str, str]:
     for name, value in settings.items():
         if name in ("model", "data") or value in (None, "", [], {}):
             continue
-        pairs[said(name)] = _value(value)
+        pairs[said(name)] = ", ".join(map(label, value)) if name == "classes" else _value(value)
     pairs["Data"] = ", ".join(str(p).rstrip("/").rsplit("/", 1)[-1] for p in settings.get("data", []))
     return pairs
 

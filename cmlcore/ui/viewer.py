@@ -53,6 +53,7 @@ def slide_viewer(
     position: tuple[float, float, float] | None = None,
     group: str | None = None,
     title: str = "",
+    card: bool = True,
 ) -> ViewerState:
     """Show one scene of a slide.
 
@@ -71,6 +72,7 @@ def slide_viewer(
         position: where to look first; None: where the URL says, else the whole scene.
         group: viewers of one page with the same group pan and zoom together.
         title: a line shown in the viewer's corner, for instance the model's name.
+        card: show a clicked cell's facts beside it; False where the page has a panel for them.
 
     Returns:
         The state of the viewer.
@@ -90,6 +92,7 @@ def slide_viewer(
         "position": position,
         "group": group,
         "title": title,
+        "card": card,
         "height": height,
         "url": AT,
         "name": key,

@@ -32,6 +32,7 @@ def workspace(slide: Slide, scene: int, run: Run | None) -> None:
             height=PICTURE_HEIGHT,
             draw="rectangle",
             rois=run.rois if run else None,
+            card=False,
         )
         with panel:
             _panel(slide, scene, run, seen.cell, seen.rois)

@@ -78,12 +78,13 @@ def test_a_click_tells_a_cells_facts(page: Page, home: Path, known: dict[str, st
     assert box is not None
     at = steps.viewer(page, f"v.screen({x}, {y})")
     page.mouse.click(box["x"] + at["x"], box["y"] + at["y"])
-    card = page.locator(".cml-popover")
-    expect(card).to_contain_text(facts["label"])
-    expect(card).to_contain_text(f"#{known['cell']}")
-    expect(card).to_contain_text(f"{facts['area_um2']:.1f} µm²")
+    panel = page.get_by_role("tabpanel", name="Cells")
+    expect(panel.locator(".cmlp-cell")).to_contain_text(facts["label"])
+    expect(panel).to_contain_text(f"{facts['area_um2']:.1f}\u202fµm²")
+    expect(panel.locator("dl")).to_contain_text(known["cell"])
+    expect(page.locator(".cml-popover")).to_have_count(0)  # once is enough
     page.keyboard.press("Escape")
-    expect(card).to_have_count(0)
+    expect(panel).to_contain_text("Click a cell")
 
 
 def test_the_filter_works_without_the_server(page: Page, home: Path, known: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from drawn_training_set import MPP, draw_set
 from .steps import LONG_MS
 
 pytestmark = pytest.mark.e2e
-STEPS = 16
+STEPS, MINUTES = 150, 3  # the first that is spent: seconds on a free machine, not hours on a busy one
 
 
 def test_a_training_from_the_page_to_the_model(page: Page, home: Path) -> None:
@@ -43,9 +43,9 @@ def test_a_training_from_the_page_to_the_model(page: Page, home: Path) -> None:
     wait_for(lambda: has_curves(training, "val"))
     expect(page.locator(f".st-key-loss-{training} .js-plotly-plot")).to_be_visible(timeout=120_000)
     expect(page.locator(f".st-key-map-{training} .js-plotly-plot")).to_be_visible(timeout=120_000)
-    expect(panel).to_contain_text(re.compile(r"step \d+ of 16"), timeout=120_000)
+    expect(panel).to_contain_text(re.compile(r"step \d+ of 150"), timeout=120_000)
     page.reload()
-    expect(panel).to_contain_text(re.compile(r"step \d+ of 16"), timeout=120_000)
+    expect(panel).to_contain_text(re.compile(r"step \d+ of 150"), timeout=120_000)
 
     panel.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=LONG_MS)
@@ -60,7 +60,7 @@ def test_a_training_from_the_page_to_the_model(page: Page, home: Path) -> None:
     expect(page.get_by_role("link", name="Evaluate it")).to_be_visible(timeout=120_000)
     steps = [e["step"] for e in run_dir.read_curves(store.training_dir(training)) if e["split"] == "val"]
     assert steps == sorted(set(steps))
-    assert steps[-1] == STEPS
+    assert steps[-1] > stood
 
     page.get_by_role("link", name="The model").click()
     expect(page.get_by_text("Drawn cells")).to_be_visible(timeout=120_000)
@@ -76,6 +76,7 @@ def fill_the_form(page: Page) -> None:
     number(page, "µm per pixel of images", str(MPP))
     number(page, "Epochs", "")
     number(page, "Steps", str(STEPS))
+    number(page, "Minutes", str(MINUTES))
     page.get_by_text("Start and backbone", exact=True).click()
     page.locator("label").filter(has_text="From scratch").click()
     choose(page, "Backbone", "vit_tiny_patch16_224")

@@ -13,6 +13,7 @@ from cmlcore.evaluation.calibrate import (
     isotonic,
     threshold_for,
 )
+from cmlcore.evaluation.matching import LOWEST_SCORE
 from cmlcore.evaluation.reliability import calibration_error
 from models.calibration import Calibration
 
@@ -45,8 +46,7 @@ def test_where_all_are_right_or_none_the_map_stays_finite_and_rising(way: object
     assert (x[0], x[-1]) == (0, 1)
     assert (np.diff(x) > 0).all()
     assert (np.diff(y) >= 0).all()
-    assert y.min() > 0
-    assert y.max() < 1
+    assert (y[0], y[1] > 0.01, y.max() < 1) == (0, True, True)
     assert (np.interp(scores, x, y).mean() > 0.9) == bool(right)
 
 
@@ -61,6 +61,13 @@ def test_a_fitted_map_holds_on_cells_it_did_not_see() -> None:
     applied = calibration.apply(fresh, np.zeros(len(fresh), int))
     assert gap(applied, fresh_right) < 0.03
     assert (np.argsort(applied, kind="stable") == np.argsort(fresh, kind="stable")).all()
+
+
+def test_asked_for_cells_from_the_lowest_score_a_calibrated_network_looks_no_lower() -> None:
+    scores, right, image = cells(1500, power=8)  # low scores are hardly ever right
+    made = Calibration.of({"erythrocyte": fit_map(scores, right, image)}, ("erythrocyte",))
+    assert 0.008 < made.raw_floor(LOWEST_SCORE) <= LOWEST_SCORE
+    assert (made.apply(scores, np.zeros(len(scores), int)) >= LOWEST_SCORE).all()
 
 
 def test_good_scores_and_few_cells_are_left_alone() -> None:

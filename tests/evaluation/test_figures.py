@@ -10,6 +10,7 @@ from cmlcore.evaluation.agreement import count_error, image_rows
 from cmlcore.evaluation.confusion import confusion
 from cmlcore.evaluation.field import Field
 from cmlcore.evaluation.figures import Matches, best_f1, matched, shape_figures, threshold_curve
+from cmlcore.evaluation.overlap import panoptic
 from cmlcore.evaluation.reliability import bins, calibration, calibration_error
 from cmlcore.evaluation.resample import weights
 from cmlcore.evaluation.result import ALL, ImageRow
@@ -231,3 +232,32 @@ def test_sources_are_judged_alone() -> None:
     assert made["PBC"].map50.low is None  # one image does not scatter
     alone = shape_figures(fields[1:], judged(fields[1:]))
     assert made["BCD"].map50.value == pytest.approx(alone.map50.value)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_panoptic_quality_is_that_of_whole_label_images(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    true: list[Cell] = []
+    seen: list[Find] = []
+    owner = np.zeros((200, 200), int)
+    ignore = np.zeros((200, 200), bool)
+    ignore[150:, 150:] = True
+    masks = []
+    for x in range(5, 190, 40):  # a grid, so that nothing overlaps its neighbour
+        for y in range(5, 190, 40):
+            if rng.random() < 0.8 and not (x > 140 and y > 140):
+                true.append((RED, (x, y, x + 20, y + 20)))
+                owner[y : y + 20, x : x + 20] = len(true)
+            if rng.random() < 0.8:
+                dx, dy = rng.integers(0, 10, 2).tolist()
+                seen.append((RED, float(rng.random()), (x + dx, y + dy, x + dx + 20, y + dy + 20)))
+                if seen[-1][1] >= 0.5:
+                    mask = np.zeros((200, 200), bool)
+                    mask[y + dy : y + dy + 20, x + dx : x + dx + 20] = True
+                    masks.append(mask)
+    fields = [field(true, seen, outlined=True, clusters=[(150, 150, 200, 200)])]
+    red = shape_figures(fields, judged(fields, "mask")).classes[RED]
+    slow = panoptic(owner, masks, ignore)
+    assert red.pq.value == pytest.approx(slow.quality)
+    assert (red.sq.value or 0.0) == pytest.approx(slow.segmentation)  # without a match there is none
+    assert red.dq.value == pytest.approx(slow.recognition)

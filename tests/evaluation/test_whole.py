@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +157,11 @@ def test_stored_evaluations(records: list[Record], tmp_path: Path) -> None:
     assert stored() == []
 
 
+def test_who_only_reads_pays_for_no_network() -> None:
+    code = "import sys, cmlcore.evaluation.stored; sys.exit('torch' in sys.modules or 'cv2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_the_loss_comes_from_the_training_of_these_weights(records: list[Record]) -> None:
     made = evaluate_records(Oracle(), records, bootstrap=0)
     assert with_loss(made).loss_note == NO_TRAINING
@@ -171,6 +178,7 @@ def test_the_loss_comes_from_the_training_of_these_weights(records: list[Record]
     told = with_loss(made)
     assert told.loss == {"split": "val", "epoch": 2, "step": 20, "loss": 0.9, "mask": 0.4}
     assert Evaluation.from_json(json.loads(json.dumps(told.to_json()))).loss == told.loss
+    assert told.tables()[0][0] == "loss"
     assert best_validation(training / "nowhere") is None
     with pytest.raises(InputError, match="no validation loss"):
         with_loss(made, training / "nowhere")

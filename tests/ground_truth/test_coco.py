@@ -6,11 +6,12 @@ import json
 import numpy as np
 import pytest
 from faster_coco_eval.core import mask as coco_tools
+from PIL import Image
 from test_raster import blob
 
 from cmlcore import RESEARCH_USE
 from cmlcore.errors import InputError
-from cmlcore.ground_truth import Record, filled, load, write_coco
+from cmlcore.ground_truth import Record, filled, instances_in_mask, load, painted, write_coco
 from cmlcore.ground_truth.coco import decoded
 
 BASE = {
@@ -80,11 +81,13 @@ def test_what_is_written_comes_back(image, tmp_path):
         (outline, None),
         None,
         np.array([[1, 1, 3, 3]], np.float32),
+        (np.array([[0, 0], [55, 0], [55, 35]], np.float32),),
     )
     path = tmp_path / "annotations" / "cells_train.json"
     write_coco(path, [first], ("erythrocyte", "net"), "two cells")
     (back,) = load(tmp_path, "all")
-    for field in ("image", "source", "mpp", "complete", "names", "mask", "rois"):
+    np.testing.assert_array_equal(back.rois, first.rois)
+    for field in ("image", "source", "mpp", "complete", "names", "mask"):
         assert getattr(back, field) == getattr(first, field), field
     np.testing.assert_array_equal(back.boxes, first.boxes)
     np.testing.assert_array_equal(back.clusters, first.clusters)
@@ -93,6 +96,20 @@ def test_what_is_written_comes_back(image, tmp_path):
     assert json.loads(path.read_text())["info"]["note"] == RESEARCH_USE
     with pytest.raises(InputError, match="not among the classes"):
         write_coco(path, [first], ("net",))
+
+
+def test_mask_files_are_traced_when_written(real_data, tmp_path):
+    for name in ("bbbc041seg", "krd_wbc"):
+        first = load(real_data / name, "val")[0]
+        write_coco(tmp_path / f"{name}.json", [first], ("erythrocyte", "leukocyte"))
+        (back,) = load(tmp_path / f"{name}.json", "all")
+        owner, names, _ = instances_in_mask(first)
+        ours, has = painted(back, *owner.shape)
+        assert back.names == names
+        assert back.complete == first.complete
+        assert has.all()
+        holes = (owner == 0) & (ours > 0)  # an outline has none
+        np.testing.assert_array_equal(np.where(holes, 0, ours), owner)
 
 
 def _with(**changes):
@@ -165,6 +182,15 @@ def test_no_image_file_is_a_sentence(tmp_path, jsons, said):
     with pytest.raises(InputError):
         load(jsons("labels.json", BASE), "all", tell=said.append)
     assert said == ["a.png cannot be read as an image; its labels are left out.", *said[1:]]
+
+
+def test_an_image_turned_by_its_tag_is_left_out(tmp_path, jsons, said):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (60, 40), "white").save(tmp_path / "a.png", exif=exif)
+    with pytest.raises(InputError):
+        load(jsons("labels.json", BASE), "all", tell=said.append)
+    assert said[0] == "a.png is turned by a tag in its file; save it upright and label that."
 
 
 def test_pixel_size_and_completeness_are_taken_from_the_file(image, jsons):

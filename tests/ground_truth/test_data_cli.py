@@ -62,6 +62,30 @@ def test_statistics_tell_what_was_left_out(shell, image, jsons, tmp_path):
     assert out.count("gone.png is missing") == 1
 
 
+def test_single_cells_are_counted_by_their_folders(shell, image, tmp_path):
+    for name in ("train/BAS/1.png", "train/BAS/2.png", "val/Monozyt/3.png"):
+        image(f"cells/{name}")
+    table = tmp_path / "table.csv"
+    code, _, err = shell("stats", tmp_path / "cells", "--csv", table)
+    assert (code, err) == (0, "")
+    rows = {r["class"]: r for r in csv.DictReader(table.read_text().splitlines()[1:])}
+    assert (rows["Basophil"]["all cells"], rows["Basophil"]["used cells"]) == ("2", "2")
+    assert (rows["Monocyte"]["all cells"], rows["Monocyte"]["used cells"]) == ("1", "0")
+
+
+def test_any_set_is_written_as_coco(shell, image, tmp_path):
+    image("set/images/a.png")
+    (tmp_path / "set" / "labels").mkdir()
+    (tmp_path / "set" / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.5\n")
+    (tmp_path / "set" / "data.yaml").write_text("train: images\nnames: [WBC, RBC]\n")
+    code, out, _ = shell("convert", tmp_path / "set", "--out", tmp_path / "out.json")
+    assert code == 0
+    assert out.endswith("out.json: 1 images, 2 classes\n")
+    (first,), (back,) = load(tmp_path / "set", "all"), load(tmp_path / "out.json", "all")
+    assert (back.names, back.complete, back.image) == (first.names, first.complete, first.image)
+    assert abs(back.boxes - first.boxes).max() < 1e-3
+
+
 def test_get_without_network_says_how_to_do_it_by_hand(shell, tmp_path):
     code, _, err = shell("get", "matek", "--to", tmp_path / "sets")
     assert code == 2

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cmlcore.errors import InputError
-from cmlcore.ground_truth import kind_of, load
+from cmlcore.ground_truth import completeness, kind_of, load, statistics
 
 
 def coco(names, cells=None):
@@ -128,3 +128,13 @@ def test_the_public_sets_by_their_folder_and_by_their_roof(real_data):
     assert (kind_of(real_data), kind_of(real_data / "txl_pbc")) == ("public sets", "public set")
     only = load(real_data, "val", ("thrombocyte",))
     assert {r.source for r in only} == {"PBC", "Raabin", "BCCD", "BCD"}
+
+
+def test_the_erythrocyte_leukocyte_task_has_real_images(real_data):
+    classes = ("erythrocyte", "leukocyte")
+    train, val = (load(real_data / "txl_pbc", p, classes) for p in ("train", "val"))
+    assert (len(train), len(val)) == (1002, 164)
+    assert all(completeness(r, classes) == (True, True) for r in train)
+    rows = {r.key: r for r in statistics(train, train, classes)}
+    assert (rows["erythrocyte"].used, rows["leukocyte"].used) == (16332, 1048)
+    assert (rows["thrombocyte"].cells, rows["thrombocyte"].used) == (588, 0)

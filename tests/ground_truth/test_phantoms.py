@@ -142,3 +142,10 @@ def test_real_ground_gives_each_part_its_own_images(real_data, tmp_path):
     draw_phantoms(tmp_path, real_data / "bbbc041seg", 2, seed=2, mpp=0.4)
     assert {r.source for r in load(tmp_path, "all")} == {"phantom on bbbc041seg"}
     assert len(load(tmp_path, "val")) == 1
+
+
+def test_the_drawn_ground_is_a_smear_and_no_bare_glass():
+    field = sewn(np.random.default_rng(3), Ground("drawn smear", []), 160, 200, 0.2)
+    assert field.shape == (160, 200, 3)
+    green = field[..., 1].astype(float)
+    assert (green < np.percentile(green, 95) - 25).mean() > 0.15  # cells lie on it

@@ -265,3 +265,23 @@ def test_what_the_shell_started_is_there_too(loop: TrainLoop) -> None:
     for name in ("..", "../../etc", "a" * 40, "gone"):
         with pytest.raises(InputError, match="no such training"):
             jobs.find_training(name)
+
+
+def test_settings_of_another_version_do_not_hold_up_the_queue(loop: TrainLoop) -> None:
+    old = store.add_training("Old", {"model": "type7"}).id
+    new = submit(4)
+    turn_until(loop, is_(new, "done"))
+    assert store.get_training(old).status == "failed"
+    assert "model" in store.get_training(old).message
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(
+    loop: TrainLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = submit(4)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_loop.sys, "executable", "/nowhere/python")
+        with pytest.raises(OSError, match="nowhere"):
+            loop.turn()
+    assert store.get_training(training).status == "queued"
+    turn_until(loop, is_(training, "done"))

@@ -138,6 +138,21 @@ def test_votes_pull_to_the_mean_and_leave_neighbours_alone() -> None:
     assert voted_boxes(boxes[:0], boxes, scores).shape == (0, 4)
 
 
+@pytest.mark.parametrize("square", [20.0, 96.0, 1e6])
+def test_votes_in_squares_equal_votes_of_all_against_all(square: float) -> None:
+    rng = np.random.default_rng(4)
+    corner = rng.uniform(0, 400, (60, 2))
+    size = rng.uniform(8, 130, (60, 2))
+    cells = np.hstack([corner, corner + size])
+    boxes = torch.from_numpy(np.repeat(cells, 20, axis=0) + rng.normal(0, 2, (1200, 4))).float()
+    boxes[:, :2] = boxes[:, :2].clamp(min=0)
+    scores = torch.from_numpy(rng.uniform(0.05, 1, 1200)).float()
+    kept = boxes[torch.from_numpy(rng.permutation(1200)[:150].copy())]
+    slow = voted_boxes(kept, boxes, scores, square=None)
+    assert (slow - kept).abs().max() > 1
+    torch.testing.assert_close(voted_boxes(kept, boxes, scores, square=square), slow, atol=1e-3, rtol=0)
+
+
 def target(complete: list[bool], ignore: bool = False) -> dict[str, torch.Tensor]:
     owner = torch.zeros(128, 128, dtype=torch.int32)
     owner[40:76, 30:66] = 1

@@ -84,6 +84,12 @@ def test_the_newest_finished_one_leads(tmp_path) -> None:
     assert known[THREE, "type1"] == []
 
 
+def test_trainings_of_the_command_lie_one_level_deeper(tmp_path) -> None:
+    train(tmp_path / "paper", "a", TWO, "type1")
+    train(tmp_path, "b", TWO, "type2")
+    assert {t.folder.name for t in paper.stored_trainings(tmp_path)} == {"a", "b"}
+
+
 def test_a_damaged_training_does_not_take_the_others_away(tmp_path) -> None:
     train(tmp_path, "good", TWO, "type1")
     (tmp_path / "bad").mkdir()
@@ -217,7 +223,7 @@ def test_the_command_takes_the_newest_stored_and_says_what_is_missing(cml_home, 
     [
         (["paper"], "Say where the figures shall go"),
         (["paper", "--out", "x"], "no stored training of the paper's tasks"),
-        (["paper", "train", "--out", "x"], "Say where the labelled photographs are"),
+        (["paper", "train"], "Say where the labelled photographs are"),
     ],
 )
 def test_mistakes_are_sentences(args, sentence, cml_home, tmp_path, monkeypatch) -> None:

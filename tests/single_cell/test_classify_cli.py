@@ -7,13 +7,16 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from drawn_cells import MPP
+from drawn_cells import COLOURS, MPP, drawn_cell, run
+from PIL import Image
 from typer.testing import CliRunner
 
 from cmlcore import RESEARCH_USE
 from cmlcore.cli import app
 from cmlcore.errors import CmlError
+from cmlcore.geometry import Mpp
 from cmlcore.single_cell import shelf
 from cmlcore.single_cell.data import load
 from cmlcore.single_cell.fit import Recipe
@@ -52,6 +55,28 @@ def test_pictures_are_named_from_the_shell(drawn_set: Path, tmp_path: Path) -> N
     assert lines[:3] == [f"# {RESEARCH_USE}", "# classifier: drawn", f"# sha256: {card.sha256}"]
     rows = list(csv.DictReader(io.StringIO("\n".join(lines[3:]))))
     assert [r["image"] for r in rows] == [*(p.name for p in pictures), "broken.png"]
+
+
+def test_the_leukocytes_of_a_run_are_named_from_the_shell(drawn_set: Path, tmp_path: Path) -> None:
+    recipe = Recipe("efficientnet_lite0", "last", "rgb", "random")
+    train_classifier(load(drawn_set), MPP, recipe, "Drawn", device="cpu")
+    rng = np.random.default_rng(5)
+    smear = np.concatenate([drawn_cell(c, rng) for c in COLOURS], axis=1)
+    Image.fromarray(smear).save(tmp_path / "smear.png")
+    places = np.array([[60.0, 60.0], [180.0, 60.0], [300.0, 60.0]])
+    folder = tmp_path / "run"
+    table = run(folder, places, Mpp(MPP, MPP), ["leukocyte", "erythrocyte", "leukocyte"])
+    out = tmp_path / "named.csv"
+    call("predict", "--run", folder, "--slide", tmp_path / "smear.png", "--model", "drawn", "--out", out,
+         "--device", "cpu")  # fmt: skip
+    rows = list(csv.DictReader(ln for ln in out.read_text().splitlines() if not ln.startswith("#")))
+    ids = [r["cell_id"] for r in table.arrow(("cell_id", "cls")).to_pylist() if r["cls"] == "leukocyte"]
+    assert [int(r["cell_id"]) for r in rows] == ids
+    assert {r["likeliest"] for r in rows} <= set(COLOURS)
+    assert (folder / "leukocytes" / "drawn.parquet").is_file()
+    with pytest.raises(CmlError, match="has no scene 7"):
+        call("predict", "--run", folder, "--slide", tmp_path / "smear.png", "--model", "drawn", "--out", out,
+             "--scene", 7, "--device", "cpu")  # fmt: skip
 
 
 @pytest.mark.parametrize(

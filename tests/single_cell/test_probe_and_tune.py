@@ -31,7 +31,8 @@ def test_the_last_layer_is_the_optimum_of_its_penalised_loss() -> None:
     net = build("efficientnet_lite0", 3)
     penalty = fit_last_layer(net, x, y, val, val_y)
     assert penalty in PENALTIES
-    mean, std = x.mean(axis=0), np.maximum(x.std(axis=0, ddof=1), 1e-6)
+    mean = x.mean(axis=0, dtype=float)
+    std = np.maximum(x.std(axis=0, ddof=1, dtype=float), 1e-6)
     z = torch.tensor((x - mean) / std, dtype=torch.float64)
     w = (net.head.weight.detach().double() * torch.tensor(std)).requires_grad_()
     b = (

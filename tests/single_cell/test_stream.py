@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from drawn_cells import run
 
 from cmlcore import RESEARCH_USE
-from cmlcore.cells import CELL_SCHEMA, CellTable, Filters, with_run_facts, write_part
+from cmlcore.cells import Filters
 from cmlcore.errors import InputError, RunCancelledError
 from cmlcore.geometry import Mpp, Region, Size
 from cmlcore.single_cell import stream
@@ -68,27 +68,6 @@ class Oracle:
         mean = fields.reshape(len(fields), -1).mean(axis=1) / 255
         probs = np.stack([mean, 1 - mean], axis=1).astype(np.float32)
         return Answers(self.card.classes, probs, fields.std(axis=(1, 2, 3)).astype(np.float32) / 80)
-
-
-def run(folder: Path, xy: np.ndarray, mpp: Mpp, classes: list[str] | None = None) -> CellTable:
-    n = len(xy)
-    names = ("erythrocyte", "leukocyte", "net")
-    cls = classes or ["leukocyte"] * n
-    ids = np.sort(np.random.default_rng(1).choice(10 * n, n, replace=False))
-    one = np.ones(n, np.float32)
-    columns = {
-        "cell_id": ids,
-        "block": np.zeros(n, np.int32),
-        "cls": cls,
-        "score": one,
-        "probs": [[0.1, 0.8, 0.1]] * n,
-        "x_l0": xy[:, 0].astype(np.float32),
-        "y_l0": xy[:, 1].astype(np.float32),
-        "outline_l0": [[0.0, 0.0, 1.0, 0.0, 1.0, 1.0]] * n,
-    }
-    arrays = [pa.array(columns.get(f.name, one), f.type) for f in CELL_SCHEMA]
-    write_part(folder, 0, pa.Table.from_arrays(arrays, schema=with_run_facts(CELL_SCHEMA, names, mpp)))
-    return CellTable(folder)
 
 
 def scattered(n: int) -> np.ndarray:

@@ -12,13 +12,31 @@ from lightning.pytorch.callbacks import Timer
 
 from cmlcore.errors import ModelError, RunCancelledError
 from cmlcore.training import run_dir
-from cmlcore.training.callbacks import Averaged, Keeper, Reporter, averaged_weights, best_checkpoint, early_stop
+from cmlcore.training.callbacks import (
+    Averaged,
+    Keeper,
+    Reporter,
+    averaged_weights,
+    best_checkpoint,
+    early_stop,
+)
 from cmlcore.training.data_module import CellData, Stream
 from cmlcore.training.module import BROKEN_LIMIT, CellModule
 from cmlcore.training.schedule import Budget, averaging, rate
 
 
-def run(folder, line, steps=40, every=20, cancelled=lambda: False, batch=4, ema=0.9, extra=(), val=True, numbers=None):
+def run(
+    folder,
+    line,
+    steps=40,
+    every=20,
+    cancelled=lambda: False,
+    batch=4,
+    ema=0.9,
+    extra=(),
+    val=True,
+    numbers=None,
+):
     """A training of ``line``; goes on where the folder says."""
     (folder / "checkpoints").mkdir(exist_ok=True)
     budget = Budget(steps, None, every, every)
@@ -131,7 +149,7 @@ def test_a_loss_that_stays_nan_ends_with_a_sentence_and_the_last_good_checkpoint
         run(tmp_path, first, cancelled=lambda: first.step >= 8)
     good = torch.load(tmp_path / run_dir.LAST, weights_only=True)
     line = Line(bad=tuple(range(1, 100)))
-    with pytest.raises(ModelError, match="not a number any more.*checkpoint is kept"):
+    with pytest.raises(ModelError, match=r"not a number any more.*checkpoint is kept"):
         run(tmp_path, line)
     assert line.step == BROKEN_LIMIT
     after = torch.load(tmp_path / run_dir.LAST, weights_only=True)

@@ -83,8 +83,8 @@ def test_outside_the_base_rois_nothing_is_learned(tmp_path):
     cv2.imwrite(str(image), rgb[..., ::-1])
     roi = np.array([[0, 0], [130, 0], [130, 200], [0, 200]], np.float32)
     record = Record(
-        image, "mine", STORE_MPP, frozenset({"leukocyte"}), bounds(label.astype(np.uint16), 1), ("leukocyte",),
-        (traced(label == 1),), None, np.zeros((0, 4), np.float32), (roi,),
+        image, "mine", STORE_MPP, frozenset({"leukocyte"}), bounds(label.astype(np.uint16), 1),
+        ("leukocyte",), (traced(label == 1),), None, np.zeros((0, 4), np.float32), (roi,),
     )  # fmt: skip
     scene = make_scene(record, ("leukocyte",))
     assert not scene.ignore[:, :130].any()
@@ -102,5 +102,5 @@ def test_a_changed_label_is_not_served_from_the_cache(sets_root, tmp_path):
 
 def test_an_unknown_pixel_size_is_a_sentence(sets_root):
     (record,) = records(sets_root, "train", ("txl_pbc",))
-    with pytest.raises(InputError, match="pixel size of a.png is unknown"):
+    with pytest.raises(InputError, match=r"pixel size of a.png is unknown"):
         make_scene(replace(record, mpp=None), THREE_CELLS)

@@ -68,7 +68,7 @@ def cells(n: dict[str, int], block: int = 0, seed: int = 7) -> pa.Table:
             cell_id = block * 100_000 + len(rows)
             rows.append([cell_id, block, cls, score, probs, x, y, *box, *measures, outline])
     columns = zip(*rows, strict=True) if rows else [[] for _ in CELL_SCHEMA]
-    schema = with_run_facts(CELL_SCHEMA, CLASSES, MPP)
+    schema = with_run_facts(CELL_SCHEMA, CLASSES, MPP, unidentified="unidentified" in n)
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, CELL_SCHEMA, strict=True)], schema=schema)
 
 

@@ -46,7 +46,12 @@ def test_an_empty_page_says_the_next_step(page, open_page) -> None:
 
 def test_an_evaluation_is_asked_for_by_a_button(open_page, data) -> None:
     test = open_page("evaluate")
-    assert test.selectbox(key="evaluate-data").options == ["our smears", evaluate.OTHER]
+    assert test.selectbox(key="evaluate-data").options == [
+        "All of the data folder",
+        "our smears",
+        evaluate.OTHER,
+    ]
+    test.selectbox(key="evaluate-data").set_value("our smears").run()
     test.selectbox(key="evaluate-model").set_value("type1").run()
     test.selectbox(key="evaluate-part").set_value("all").run()
     test.number_input(key="evaluate-limit").set_value(5).run()
@@ -56,8 +61,24 @@ def test_an_evaluation_is_asked_for_by_a_button(open_page, data) -> None:
     assert job.request.model == "type1"
     assert job.request.data == data / "our smears"
     assert (job.request.part, job.request.limit, job.request.mpp) == ("all", 5, "known")
-    assert test.query_params["evaluation"] == [job.id]
+    assert test.query_params["evaluation"] == job.id
     assert "Waiting for its turn" in words(test)
+
+
+def test_a_link_may_name_the_model(open_page) -> None:
+    test = open_page("evaluate", model="type2")
+    assert test.selectbox(key="evaluate-model").value == "type2"
+    assert "model" not in test.query_params
+    assert open_page("evaluate", model="gone").selectbox(key="evaluate-model").value == "type1"
+
+
+def test_sets_of_one_name_are_told_apart(open_page, data, cml_home) -> None:
+    (cml_home / "data" / "our smears").mkdir(parents=True)
+    (cml_home / "data" / "our smears" / "a.geojson").write_text("{}")
+    test = open_page("evaluate")
+    options = test.selectbox(key="evaluate-data").options
+    assert len(set(options)) == len(options)
+    assert {"our smears", "our smears (own data)", "All of the own data"} <= set(options)
 
 
 def test_a_path_elsewhere_is_refused_in_a_sentence(open_page, data, tmp_path) -> None:

@@ -8,6 +8,7 @@ from examples import evaluation
 from cmlcore.classes import color
 from cmlcore.evaluation.result import ALL, Confusion, CountError, Estimate
 from cmlcore.ui import evaluation_charts as charts
+from cmlcore.ui import model_cards
 from cmlcore.ui.theme import DARK, LIGHT
 
 FOUND = evaluation()
@@ -125,3 +126,18 @@ def test_differences_lie_about_zero() -> None:
 
 def test_no_points_are_an_empty_chart() -> None:
     assert charts.dots([], "Recall", LIGHT).data == ()
+
+
+def test_a_cards_calibration_is_drawn_as_it_stands() -> None:
+    raw = {"leukocyte": {"x": [0.1, 0.9], "y": [0.0, 1.0]}, "net": {"x": [0.5], "y": []}, "other": 3}
+    curves = model_cards.calibration_curves(raw)
+    assert curves == {"leukocyte": ([0.1, 0.9], [0.0, 1.0])}
+    diagonal, line = charts.calibration_map(curves, LIGHT).data
+    assert (list(line.x), list(line.y)) == ([0.1, 0.9], [0.0, 1.0])
+    assert line.line.color == color("leukocyte")
+    assert diagonal.showlegend is False
+    assert model_cards.calibration_curves(None) == {}
+    told = {"cells": {"net": 1200}, "error_before": {"net": 0.2}, "error_after": {"net": 0.0312}}
+    [row] = model_cards.error_rows(told)
+    assert row[1:] == ["1\u202f200", "0.200", "0.031"]
+    assert list(model_cards.error_rows(None)) == []

@@ -73,6 +73,13 @@ def test_headlines_leave_out_what_was_not_measured() -> None:
     assert "by boxes" in boxes[1].help
 
 
+def test_the_loss_of_the_training_stands_beside_them() -> None:
+    trained = replace(evaluation(), loss={"loss": 0.4321, "epoch": 3.0}, loss_note="Of the training.")
+    last = tables.headlines(trained)[-1]
+    assert (last.title, last.at.value, last.help) == ("Loss", 0.4321, "Of the training.")
+    assert "<b>0.432</b><small>&nbsp;</small>" in tables.headlines_html([last])
+
+
 def test_class_table_has_every_class_and_all_together() -> None:
     found = evaluation()
     html = tables.class_table(found, found.shapes["box"])

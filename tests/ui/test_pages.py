@@ -9,7 +9,7 @@ import pytest
 from cmlcore import RESEARCH_USE, store
 from cmlcore.ui import format as fmt
 
-PAGES = ("slides", "viewer", "runs", "results", "compare", "models", "about")
+PAGES = ("slides", "viewer", "runs", "results", "compare", "train", "evaluate", "paper", "models", "about")
 
 
 KINDS = ("title", "subheader", "markdown", "caption", "error", "warning", "info", "metric", "html", "badge")

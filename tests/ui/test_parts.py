@@ -199,8 +199,8 @@ def test_progress_in_words() -> None:
 def test_card_metrics_and_texts_are_flattened() -> None:
     metrics = {"txl_pbc": {"box_mAP50": 0.8312, "by class": {"leukocyte": 0.9}}, "note": "no number"}
     assert list(model_cards.metric_rows(metrics)) == [
-        ["txl_pbc", "box mAP50", "0.8312"],
-        ["txl_pbc by class", "leukocyte", "0.9"],
+        ["txl_pbc", "box mAP50\u00a0<b>0.8312</b>"],
+        ["txl_pbc, by class", "leukocyte\u00a0<b>0.9</b>"],
     ]
     assert list(model_cards.text_lines({"a": ["x", "y"]})) == [":gray[a:] x", ":gray[a:] y"]
     assert list(model_cards.text_lines(None)) == []

@@ -294,7 +294,7 @@ class Viewer {
   #select(cell) {
     const before = this.cells.selected?.id ?? null;
     this.cells.select(cell);
-    if (cell) this.popover.open(cell, this.data.cells);
+    if (cell && this.data.card) this.popover.open(cell, this.data.cells);
     else this.popover.close();
     if ((cell?.id ?? null) !== before) this.setState("cell", cell?.id ?? null);
   }
