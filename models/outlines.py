@@ -9,7 +9,9 @@ from shapely.geometry import Polygon
 
 MAX_VERTICES = 40
 # Tolerances tried, in pixels of the target frame; small steps, so that one vertex more or less moves little.
-_STEPS = tuple(0.25 * 1.2**k for k in range(17))
+_COARSEST_FIRST = 0.25
+_FIRST_SHARE = 0.01  # of the square root of the area: in a small cell a quarter of a pixel is much
+_STEPS = tuple(1.2**k for k in range(30))
 
 
 def box_mask_outline(
@@ -54,8 +56,9 @@ def simplified(points: NDArray[np.float32]) -> NDArray[np.float32] | None:
 
     """
     contour = np.ascontiguousarray(points, np.float32).reshape(-1, 1, 2)
-    for tolerance in _STEPS:
-        fewer = np.asarray(cv2.approxPolyDP(contour, tolerance, closed=True)[:, 0], np.float32)
+    first = min(_COARSEST_FIRST, _FIRST_SHARE * float(np.sqrt(cv2.contourArea(contour))) + 1e-3)
+    for step in _STEPS:
+        fewer = np.asarray(cv2.approxPolyDP(contour, first * step, closed=True)[:, 0], np.float32)
         if 3 <= len(fewer) <= MAX_VERTICES and Polygon(fewer).is_valid:
             return fewer
     hull = np.asarray(cv2.convexHull(contour)[:, 0], np.float32)

@@ -78,6 +78,8 @@ class Keeper(Checkpoint):
         over = self._budget.progress(trainer.global_step, self._clock.time_elapsed()) >= 1
         over = _agreed(trainer, over)
         due = _agreed(trainer, time.monotonic() - self._saved >= self._save_s)
+        # a validation may be broken off, and what stands then are the averaged weights: keep the step first
+        due |= _validates(trainer) and trainer.global_step % self._budget.every == 0
         if cancelled or due or (over and not _validates(trainer)):
             self._save(trainer, module)
         if cancelled:

@@ -30,10 +30,10 @@ def test_list_names_each_set_with_its_licence_and_source(shell):
 
 def test_phantoms_then_statistics(shell, tmp_path, monkeypatch):
     monkeypatch.setattr(phantoms, "SIDES", (160,))
-    code, out, err = shell("phantoms", "--out", tmp_path / "phantoms", "--images", 3, "--seed", 3)
+    code, out, err = shell("phantoms", "--out", tmp_path / "phantoms", "--images", 6, "--seed", 3)
     assert (code, err.strip()) == (0, "")
     assert "Phantoms: drawn cells" in out
-    code, _, err = shell("phantoms", "--out", tmp_path / "phantoms", "--images", 3)
+    code, _, err = shell("phantoms", "--out", tmp_path / "phantoms", "--images", 6)
     assert code == 2
     assert "is not empty" in err
     table = tmp_path / "table.csv"
