@@ -72,7 +72,7 @@ def test_an_evaluation_is_started_and_its_figures_stand_on_the_page(
     assert found.shapes["mask"].map50.value > 0.5  # a drawing, but a model that saw cells finds them
     expect(page.locator(".cmlp-figures")).to_contain_text(f"{found.shapes['box'].map50.value:.3f}")
     expect(page.locator(".js-plotly-plot")).to_have_count(8)
-    expect(page.get_by_text(RESEARCH_USE)).to_be_visible()
+    expect(page.get_by_text(RESEARCH_USE, exact=True).first).to_be_visible()
     for confused in ("Missed", "Invented"):
         expect(page.locator(".js-plotly-plot").first).to_contain_text(confused)
 
