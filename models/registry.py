@@ -11,10 +11,10 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from cmlcore.errors import ModelError
 from cmlcore.settings import settings
@@ -26,6 +26,28 @@ log = logging.getLogger(__name__)
 SHIPPED = Path(__file__).resolve().parent
 _KEY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _REQUIRED = ("key", "title", "kind", "classes", "mpp", "tile", "margin", "align", "sha256", "min_score")
+
+
+class Carded(Protocol):
+    """A card of any kind, as far as its weight file goes; see ``ModelCard``."""
+
+    @property
+    def key(self) -> str:
+        """Name in files, URLs and the shell."""
+        ...
+
+    @property
+    def weights(self) -> Path:
+        """The safetensors file."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Of that file."""
+        ...
+
+
+C = TypeVar("C", bound=Carded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +173,20 @@ def cards() -> list[ModelCard]:
     A broken user card, or one whose key is taken, is left out with a warning in the log:
     one bad file must not take the others away.
     """
-    found: dict[str, ModelCard] = {}
-    for path, weights_dir in _card_files():
+    return usable(_card_files(), read_card)
+
+
+def usable(files: Iterable[tuple[Path, Path]], read: Callable[[Path, Path], C]) -> list[C]:
+    """What ``read`` makes of (card file, folder of its weights); broken cards and taken keys are logged."""
+    found: dict[str, C] = {}
+    for path, weights_dir in files:
         try:
-            made = read_card(path, weights_dir)
+            made = read(path, weights_dir)
         except ModelError as e:
             log.warning("%s", e)
             continue
         if made.key in found:
-            log.warning("The model card %s is left out: the key “%s” is taken.", path.name, made.key)
+            log.warning("The card %s is left out: the key “%s” is taken.", path.name, made.key)
             continue
         found[made.key] = made
     return list(found.values())
@@ -179,7 +206,7 @@ def card(key: str) -> ModelCard:
     return known[key]
 
 
-def check_weights(made: ModelCard) -> None:
+def check_weights(made: Carded) -> None:
     """Hold the weight file against the card.
 
     Raises:

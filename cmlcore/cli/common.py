@@ -40,17 +40,6 @@ def write(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 @contextmanager
-def _bar() -> Iterator[Bars]:
-    """Progress bars on stderr, so that stdout holds results only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield bars
-
-
-@contextmanager
 def bar() -> Iterator[Bars]:
     """Progress bars on stderr, so that stdout holds results only."""
     from rich.console import Console

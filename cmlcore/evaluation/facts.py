@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
-from cmlcore import __version__
 from cmlcore.errors import InputError
 from cmlcore.ground_truth.records import Record
 
-_LIBRARIES = (
+LIBRARIES = (  # what decides the figures
     "torch",
     "torchvision",
     "timm",
@@ -63,17 +61,6 @@ def _file(digest: hashlib._Hash, path: Path) -> None:
             digest.update(hashlib.file_digest(f, "sha256").digest())
     except OSError as e:
         raise InputError(f"{path.name} cannot be read; check that the file is there.") from e
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides the figures."""
-    found = {"cmlscope": __version__}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def now() -> str:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from cmlcore.cells import CellTable
 from cmlcore.cells.rois import Polygon, roi_shape
 from cmlcore.errors import InputError, RunError
-from cmlcore.evaluation.facts import labels_hash, now, versions
+from cmlcore.evaluation.facts import LIBRARIES, labels_hash, now
 from cmlcore.evaluation.field import FoundCells
 from cmlcore.evaluation.judging import Labelled, Options, evaluate_cells, one_roi_each
 from cmlcore.evaluation.mapping import label_names, map_classes
 from cmlcore.evaluation.result import Evaluation, Manifest
 from cmlcore.ground_truth.records import Floats, Record
+from cmlcore.versions import versions
 
 UNIDENTIFIED = "unidentified"
 
@@ -80,7 +81,8 @@ def evaluate_run(
         data=data,
         data_sha256=labels_hash(records, told.get("slide_sha256", "")),
         settings=options.to_json() | {"lowest_score": floor},
-        versions=versions() | {k: v for k, v in told.get("versions", {}).items() if k in ("torch", "timm")},
+        versions=versions(*LIBRARIES)
+        | {k: v for k, v in told.get("versions", {}).items() if k in ("torch", "timm")},
         device=str(told.get("device", "")),
         created=now(),
         seconds=0.0,

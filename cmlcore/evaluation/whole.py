@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from cmlcore.errors import RunCancelledError
-from cmlcore.evaluation.facts import data_hash, now, versions
+from cmlcore.evaluation.facts import LIBRARIES, data_hash, now
 from cmlcore.evaluation.field import Edges, FoundCells
 from cmlcore.evaluation.judging import Labelled, Options, evaluate_cells, one_roi_each
 from cmlcore.evaluation.mapping import label_names, map_classes
@@ -18,6 +18,7 @@ from cmlcore.evaluation.matching import LOWEST_SCORE
 from cmlcore.evaluation.result import Evaluation, Manifest
 from cmlcore.ground_truth.records import Record
 from cmlcore.predict import estimated_mpp, predict_rgb, read_rgb
+from cmlcore.versions import versions
 from models.base import CellModel
 
 
@@ -71,7 +72,7 @@ def evaluate_records(
         data=data,
         data_sha256=data_hash(records),
         settings=options.to_json() | {"mpp": mpp, "lowest_score": LOWEST_SCORE},
-        versions=versions(),
+        versions=versions(*LIBRARIES),
         device=model.device,
         created=now(),
         seconds=0.0,

@@ -14,7 +14,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cmlcore.jobs.files import whole_file
+from cmlcore.jobs.processes import kill
 from cmlcore.settings import settings
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Children:
         """End the child at work; its folder waits for the next start."""
         if self._child is None:
             return
-        _kill(self._child)
+        kill(self._child)
         if read_status(self._folder).get("state") in WAITING:
             write_status(self._folder, state="waiting", pid=None)
         self._child = None
@@ -111,7 +111,7 @@ class Children:
                 self._stop_seen = time.monotonic()
             if self._stop_seen is None or time.monotonic() - self._stop_seen < GRACE_S:
                 return
-            _kill(child)
+            kill(child)
         self._child = None
         if read_status(self._folder).get("state") in WAITING:
             if stop_requested(self._folder):
@@ -152,13 +152,6 @@ class Children:
                 start_new_session=True,
                 env={**os.environ, "CML_HOME": str(settings().home)},
             )
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """Kill a child and everything it started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def _at_work(status: dict[str, Any], written_ns: int) -> bool:

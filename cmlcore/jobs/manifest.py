@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from cmlcore import RESEARCH_USE, __version__
+from cmlcore import RESEARCH_USE
 from cmlcore.cells import CELL_SCHEMA, CellTable, finished_blocks, merge_parts, with_run_facts, write_part
 from cmlcore.errors import RunError
 from cmlcore.geometry import Mpp
@@ -16,10 +15,11 @@ from cmlcore.jobs.holding import plainly
 from cmlcore.jobs.road import Job, cut_cells, recut_count
 from cmlcore.report import summary
 from cmlcore.segmentation import Plan, SegmentSettings
+from cmlcore.versions import versions
 from models.registry import card
 
 MANIFEST = "manifest.json"
-_LIBRARIES = (
+_LIBRARIES = (  # what decides a cell's numbers
     "torch",
     "torchvision",
     "timm",
@@ -87,20 +87,9 @@ def finish_run(job: Job, plan: Plan, told: Mapping[str, Any]) -> tuple[dict[str,
             "cells": summed["cells"],
             "cut_cells": cut_cells(job.folder),
             "unidentified": summed["unidentified"],
-            "versions": versions(),
+            "versions": versions(*_LIBRARIES),
             **told,
         }
         with whole_file(job.folder / MANIFEST) as part:
             part.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
         return manifest, summed
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a cell's numbers."""
-    found = {"cmlscope": __version__}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import threading
 from collections.abc import Iterator
-from typing import IO
 
 from cmlcore import store
 from cmlcore.errors import CmlError
@@ -15,6 +13,7 @@ from cmlcore.jobs.device import device_report
 from cmlcore.jobs.evaluate import EVALUATIONS
 from cmlcore.jobs.loop import RunLoop, requeue
 from cmlcore.jobs.preparation import pending, try_slide
+from cmlcore.jobs.processes import locked
 from cmlcore.jobs.train_loop import TrainLoop
 from cmlcore.settings import settings
 
@@ -143,16 +142,8 @@ def _only_one(stop: threading.Event) -> Iterator[bool]:
     """Hold the data folder's lock, which goes with this process; False if stopped while waiting for it."""
     path = settings().home / "jobs.lock"
     with path.open("a") as file:
-        while not _locked(file):
+        while not locked(file):
             if stop.wait(1.0):
                 yield False
                 return
         yield True
-
-
-def _locked(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -7,7 +7,6 @@ started beside it, whatever became of the server.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ from typing import IO, Any
 
 from cmlcore import store
 from cmlcore.errors import InputError
+from cmlcore.jobs.processes import kill, locked
 from cmlcore.jobs.train import CANCELLED
 from cmlcore.settings import settings
 from cmlcore.store import Training
@@ -98,7 +98,7 @@ class TrainLoop:
         try:
             child.process.wait(patience_s)
         except subprocess.TimeoutExpired:
-            _kill(child.process)
+            kill(child.process)
         self._close(child, server_ends=True)
 
     # -- a child at work --------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class TrainLoop:
         waited_s = time.monotonic() - child.stop_seen_s
         if waited_s > TOLD_S:
             log.warning("Training %s does not stop; it is killed.", child.training_id)
-            _kill(child.process)
+            kill(child.process)
         elif waited_s > ASKED_S and not child.told:
             child.told = True
             child.process.terminate()
@@ -164,7 +164,7 @@ class TrainLoop:
             store.update_training(row.id, only=("queued",), **ended)
             return False
         with (folder / LOCK).open("a") as lock:
-            if not _locked(lock):
+            if not locked(lock):
                 return False
             begun = {"status": "running", "message": "", "started_at": row.started_at or now()}
             if not store.update_training(row.id, only=("queued",), **begun):
@@ -206,18 +206,3 @@ def _recover() -> None:
 
 def _requeue(training_id: str) -> None:
     store.update_training(training_id, only=("running",), status="queued", message="")
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a child and every worker it started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _locked(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

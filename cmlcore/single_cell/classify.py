@@ -21,6 +21,7 @@ from cmlcore.single_cell.shelf import ClassifierCard
 from cmlcore.single_cell.unlike import Unlike
 from models.classifiers import Classifier, build, widen_input
 from models.device import autocast, choose_device, describe, set_threads
+from models.registry import check_weights
 
 UNKNOWN = "unidentified"
 """Class key of an image unlike the training cells."""
@@ -145,7 +146,7 @@ def load(key: str, device: str = "auto", threads: int = 0) -> CellClassifier:
 
     """
     card = shelf.card(key)
-    shelf.check_weights(card)
+    check_weights(card)
     chosen = choose_device(device)
     set_threads(threads)
     return load_from(card, chosen)

@@ -6,9 +6,7 @@ Shipped ones lie in ``models/cards/classifiers`` and ``models/weights``, a user'
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,8 +15,7 @@ from typing import Any
 
 from cmlcore.errors import ModelError
 from cmlcore.settings import settings
-
-log = logging.getLogger(__name__)
+from models.registry import usable
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models"
 _KEY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -125,18 +122,7 @@ def _files() -> Iterator[tuple[Path, Path]]:
 
 def cards() -> list[ClassifierCard]:
     """Every usable classifier, shipped ones first; a broken card is left out with a warning in the log."""
-    found: dict[str, ClassifierCard] = {}
-    for path, weights_dir in _files():
-        try:
-            made = read_card(path, weights_dir)
-        except ModelError as e:
-            log.warning("%s", e)
-            continue
-        if made.key in found:
-            log.warning("The classifier card %s is left out: “%s” is taken.", path.name, made.key)
-            continue
-        found[made.key] = made
-    return list(found.values())
+    return usable(_files(), read_card)
 
 
 def card(key: str) -> ClassifierCard:
@@ -151,25 +137,6 @@ def card(key: str) -> ClassifierCard:
         have = f"available: {', '.join(known)}" if known else "train one with “cmlscope classify train”"
         raise ModelError(f"There is no classifier “{key}”; {have}.")
     return known[key]
-
-
-def check_weights(made: ClassifierCard) -> None:
-    """Hold the weight file against the card.
-
-    Raises:
-        ModelError: it is missing or not the file the card describes.
-
-    """
-    try:
-        with made.weights.open("rb") as f:
-            digest = hashlib.file_digest(f, "sha256").hexdigest()
-    except OSError as e:
-        raise ModelError(f"The weights of “{made.key}” are missing; put {made.weights.name} back.") from e
-    if digest != made.sha256:
-        raise ModelError(
-            f"The weights of “{made.key}” ({made.weights.name}) are not the file its card describes; "
-            "fetch the file again."
-        )
 
 
 def free_key(wanted: str) -> str:

@@ -322,12 +322,6 @@ def broken_off(job: EvaluationJob) -> None:
 @st.dialog("Delete this evaluation?", icon=":material/delete:")
 def confirm_delete(job: EvaluationJob) -> None:
     """Say what goes, and delete."""
-    st.markdown(f"**{widgets.plain(title(job))}**  \nIts figures will be removed.")
-    st.caption("Model, run and ground truth stay. This cannot be undone.")
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep"):
-            st.rerun()
-        if st.button("Delete", type="primary", icon=":material/delete:", key="delete-evaluation"):
-            with widgets.said_plainly():
-                delete_evaluation(job.id)
-                st.rerun()
+    text = f"**{widgets.plain(title(job))}**  \nIts figures will be removed."
+    kept = "Model, run and ground truth stay."
+    widgets.confirm_deletion(text, kept, "delete-evaluation", lambda: delete_evaluation(job.id), st.rerun)

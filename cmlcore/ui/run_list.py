@@ -25,25 +25,17 @@ def finished(runs: list[Run], names: Mapping[str, str]) -> None:
     """Table of the runs that are over; choosing a row opens its actions."""
     if not runs:
         return
-    actions = st.container(horizontal=True, vertical_alignment="center", height=48, border=False)
-    chosen = st.dataframe(
+    widgets.action_table(
         rows(runs, names),
-        key="runs-table",
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        column_config={
+        "runs-table",
+        {
             "Cells": st.column_config.NumberColumn(format="localized"),
             "mm²/s": st.column_config.NumberColumn(format="%.3g"),
             "Started": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
+        "Choose a run to open, resume or delete it.",
+        lambda i: _actions(runs[i]),
     )
-    picked = [i for i in chosen.selection.rows if i < len(runs)]
-    with actions:
-        if picked:
-            _actions(runs[picked[0]])
-        else:
-            st.caption("Choose a run to open, resume or delete it.")
 
 
 def rows(runs: list[Run], names: Mapping[str, str]) -> list[dict[str, object]]:
@@ -82,12 +74,5 @@ def _actions(run: Run) -> None:
 @st.dialog("Delete this run?", icon=":material/delete:")
 def confirm_delete(run: Run) -> None:
     """Say what goes, and delete."""
-    st.markdown(f"**{data.run_title(run)}**  \nThe run and its {fmt.count(run.cells)} cells will be removed.")
-    st.caption("The slide stays. This cannot be undone.")
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep"):
-            st.rerun()
-        if st.button("Delete", type="primary", icon=":material/delete:", key="delete-run"):
-            with widgets.said_plainly():
-                delete_run(run.id)
-                st.rerun()
+    text = f"**{data.run_title(run)}**  \nThe run and its {fmt.count(run.cells)} cells will be removed."
+    widgets.confirm_deletion(text, "The slide stays.", "delete-run", lambda: delete_run(run.id), st.rerun)

@@ -27,25 +27,17 @@ def finished(rows: list[Training]) -> None:
     """Table of the trainings that are over; choosing one opens its actions."""
     if not rows:
         return
-    actions = st.container(horizontal=True, vertical_alignment="center", height=48, border=False)
-    chosen = st.dataframe(
+    widgets.action_table(
         [table_row(r) for r in rows],
-        key="trainings-table",
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        column_config={
+        "trainings-table",
+        {
             "Best mAP50": st.column_config.NumberColumn(format="%.3f"),
             "Steps": st.column_config.NumberColumn(format="localized"),
             "Asked": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
+        "Choose a training to open, resume or delete it.",
+        lambda i: _actions(rows[i]),
     )
-    picked = [i for i in chosen.selection.rows if i < len(rows)]
-    with actions:
-        if picked:
-            _actions(rows[picked[0]])
-        else:
-            st.caption("Choose a training to open, resume or delete it.")
 
 
 def table_row(row: Training) -> dict[str, object]:

@@ -7,7 +7,6 @@ from typing import Any
 import streamlit as st
 
 from cmlcore.classes import label
-from cmlcore.errors import CmlError
 from cmlcore.jobs import (
     TrainingProgress,
     cancel_training,
@@ -232,18 +231,9 @@ def _machine(row: Training) -> None:
 @st.dialog("Delete this training?", icon=":material/delete:")
 def confirm_delete(row: Training) -> None:
     """Say what goes, and delete."""
-    st.markdown(f"**{widgets.plain(row.name)}**  \nIts checkpoints and curves will be removed.")
-    st.caption("A model that came of it stays. This cannot be undone.")
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep"):
-            st.rerun()
-        if st.button("Delete", type="primary", icon=":material/delete:", key="delete-training"):
-            try:
-                delete_training(row.id)
-            except CmlError as e:
-                st.error(str(e), icon=":material/error:")
-                return
-            leave()
+    text = f"**{widgets.plain(row.name)}**  \nIts checkpoints and curves will be removed."
+    kept = "A model that came of it stays."
+    widgets.confirm_deletion(text, kept, "delete-training", lambda: delete_training(row.id), leave)
 
 
 def leave() -> None:

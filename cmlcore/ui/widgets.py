@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
-from typing import Literal
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -104,6 +104,55 @@ def said_plainly() -> Iterator[None]:
         yield
     except CmlError as e:
         st.error(str(e), icon=":material/error:")
+
+
+def confirm_deletion(
+    text: str, kept: str, key: str, delete: Callable[[], None], then: Callable[[], None]
+) -> None:
+    """Inside of a dialog that asks before something goes.
+
+    Args:
+        text: what goes, markdown.
+        kept: what stays.
+        key: of the button.
+        delete: does it; an error of the ladder is shown and the dialog stays.
+        then: draws the page anew.
+
+    """
+    st.markdown(text)
+    st.caption(f"{kept} This cannot be undone.")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep"):
+            st.rerun()
+        if st.button("Delete", type="primary", icon=":material/delete:", key=key):
+            with said_plainly():
+                delete()
+                then()
+
+
+def action_table(
+    rows: list[dict[str, object]],
+    key: str,
+    columns: Mapping[str, Any],
+    hint: str,
+    act: Callable[[int], None],
+) -> None:
+    """Table in which one row may be chosen; ``act`` draws its actions above, else ``hint`` stands there."""
+    actions = st.container(horizontal=True, vertical_alignment="center", height=48, border=False)
+    chosen = st.dataframe(
+        rows,
+        key=key,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config=dict(columns),
+    )
+    picked = [i for i in chosen.selection.rows if i < len(rows)]
+    with actions:
+        if picked:
+            act(picked[0])
+        else:
+            st.caption(hint)
 
 
 def table_html(
