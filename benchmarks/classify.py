@@ -1,6 +1,6 @@
 """How fast a run's leukocytes are named, against the loop one would write, and with how much memory.
 
-    python benchmarks/classify.py speed  --cells 400 [--backbone dinov2_vits14 --weights FILE]
+    python benchmarks/classify.py speed  --cells 400 [--backbone efficientnet_lite0 --weights FILE]
     python benchmarks/classify.py memory
 
 ``speed`` lays real fields of the labelled sets side by side (``benchmarks/segment.py``), writes a CZI, and
@@ -28,6 +28,7 @@ from cmlcore.cells import CELL_SCHEMA, CellTable, with_run_facts, write_part
 from cmlcore.geometry import Mpp, Region
 
 MPP = 0.22
+SIDE = 224
 CLASSES = ("erythrocyte", "leukocyte", "thrombocyte")
 
 
@@ -70,8 +71,8 @@ def classifier(backbone: str, weights: str):
     if weights:
         load_backbone(net, Path(weights))
     width = net.base.width
-    unlike = Unlike(torch.zeros(len(names), width), torch.eye(width), 1.0)
-    card = ClassifierCard("b", "B", backbone, "last", "rgb", names, 22.0, 224, Path("b.safetensors"), "")
+    unlike = Unlike(torch.zeros(len(names), width), torch.eye(width), 1.0, (0.0, 1.0), (0.0, 1.0))
+    card = ClassifierCard("b", "B", backbone, "last", "rgb", names, 22.0, SIDE, Path("b.safetensors"), "")
     return CellClassifier(card, net, unlike, torch.device("cpu"))
 
 
@@ -96,8 +97,8 @@ def streamed(slide: Path, run: Path, backbone: str, weights: str) -> dict[str, o
 
 def plain(slide: Path, run: Path, backbone: str, weights: str) -> dict[str, object]:
     """Cell by cell: read, resize, one image in float32, softmax."""
-    import cv2
     import torch
+    from PIL import Image
 
     from cmlcore.slides import open_slide
 
@@ -110,8 +111,8 @@ def plain(slide: Path, run: Path, backbone: str, weights: str) -> dict[str, obje
         start = time.perf_counter()
         for cell in rows:
             square = Region(int(cell["x_l0"] - half), int(cell["y_l0"] - half), int(2 * half), int(2 * half))
-            crop = cv2.resize(reader.read(0, square), (224, 224), interpolation=cv2.INTER_CUBIC)
-            image = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
+            crop = Image.fromarray(reader.read(0, square)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            image = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].float() / 255
             net(image).softmax(dim=1)
         seconds = time.perf_counter() - start
     return {"seconds": seconds, "cells": len(rows), "device": "CPU, float32"}
@@ -209,7 +210,7 @@ def main() -> None:
     one = commands.add_parser("speed")
     one.add_argument("--cells", type=int, default=400)
     one.add_argument("--mm2", type=float, default=1.0)
-    one.add_argument("--backbone", default="dinov2_vits14")
+    one.add_argument("--backbone", default="efficientnet_lite0")
     one.add_argument("--weights", type=Path)
     one.add_argument("--data", type=Path, default=Path(os.environ.get("CML_TEST_DATA", ".")) / "data")
     one.set_defaults(do=speed)

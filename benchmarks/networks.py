@@ -8,7 +8,8 @@ goes through every variant in turn, round after round, so that all of them meet 
 the column ``speed``, the median over the rounds of default's time by variant's. ``same`` is the share of the
 default's cells that the variant finds with the same class and an outline of IoU 0.99 or more. ONNX Runtime
 (with onnx and onnxscript), OpenVINO and a compiler for torch.compile are used where they are installed; none
-is required. (Were this file called models.py, every script beside it would take it for the package.)
+is required. CML_CPU_ENGINE=torch makes torch the default to compare with. (Were this file called models.py,
+every script beside it would take it for the package.)
 """
 
 from __future__ import annotations
@@ -38,13 +39,14 @@ from numpy.typing import NDArray
 from segment import MPP, smear
 from torch import Tensor, nn
 
-from models import grouping, type1, type2
+from models import grouping, openvino_engine, type1, type2
 from models.base import Instances
-from models.device import describe, half_type
-from models.registry import load_model
+from models.device import half_type
+from models.registry import card, load_model
 
 STAGES = ("copy in", "network", "heads", "outlines")
 Network = Callable[[Tensor], Any]
+Maps = Callable[[Tensor], list[NDArray[np.float32]]]  # of a batch uint8 (N, 3, H, W)
 Answer = tuple[dict[str, float], list[Instances]]
 
 
@@ -96,20 +98,19 @@ def outlines_apart(module: Any, name: str, times: Counter[str]) -> Iterator[None
 # -- the road of each type --------------------------------------------------------------------------------
 
 
-def road2(model: type2.Type2, network: Network) -> Callable[[NDArray[np.uint8]], Answer]:
-    """Type 2: maps by ``network``, grouped one tile at a time."""
+def road2(model: type2.Type2, maps: Maps, device: torch.device) -> Callable[[NDArray[np.uint8]], Answer]:
+    """Type 2: maps by ``maps``, grouped one tile at a time."""
     least = float(model.card["min_score"])
 
     @torch.inference_mode()
     def run(batch: NDArray[np.uint8]) -> Answer:
-        clock = Clock(model._device)
-        image = torch.from_numpy(batch).to(model._device)
+        clock = Clock(device)
+        image = torch.from_numpy(batch).to(device)
         clock.note("copy in")
-        raw = network(image)
-        maps = [type2.as_probabilities(r.float()).cpu().numpy() for r in raw]
+        made = maps(image)
         clock.note("network")
         with outlines_apart(grouping, "_outline", clock.times):
-            found = [grouping.group(m, model.grouping, least, model.calibration) for m in maps]
+            found = [grouping.group(m, model.grouping, least, model.calibration) for m in made]
         clock.note("heads")
         return dict(clock.times), found
 
@@ -175,12 +176,13 @@ def in_onnxruntime(module: nn.Module, example: Tensor, threads: int, folder: Pat
 
 
 def in_openvino(module: nn.Module, example: Tensor, threads: int, precision: str) -> Network:
-    """By OpenVINO on the CPU; ``precision`` is f32 or bf16."""
-    if find_spec("openvino") is None:
-        raise UnavailableError("openvino is not installed")
-    import openvino
-
-    made = openvino.convert_model(module, example_input=example, input=[list(example.shape)])
+    """By OpenVINO on the CPU, one shape; ``precision`` is f32 or bf16."""
+    try:
+        openvino = openvino_engine.load_openvino()
+    except ImportError as e:
+        raise UnavailableError("openvino is not installed") from e
+    made = openvino_engine.converted(openvino, module, example)
+    made.reshape(list(example.shape))
     wish = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
     request = openvino.Core().compile_model(made, "CPU", wish).create_infer_request()
 
@@ -198,7 +200,12 @@ Maker = tuple[str, Callable[[], Callable[[NDArray[np.uint8]], Answer]]]
 
 def variants2(model: type2.Type2, shape: tuple[int, ...], threads: int, folder: Path) -> list[Maker]:
     """Type 2's variants, the product's default first."""
-    net, device = model._net, model._device
+    if isinstance(model.maps, type2.TorchNetwork):
+        torch_maps, by = model.maps, "eager"
+    else:
+        torch_maps = type2.load(card(model.key), "cpu", threads, "torch").maps
+        by = "OpenVINO"
+    net, device = torch_maps.net, torch_maps.where
     plain = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
     example = torch.zeros(shape, dtype=torch.uint8)
 
@@ -206,30 +213,35 @@ def variants2(model: type2.Type2, shape: tuple[int, ...], threads: int, folder: 
         x = (x.float() - plain.mean) / plain.std
         return plain.decoder(x.contiguous(), plain.tokens(x).contiguous())
 
-    def eager(module: Network, half: bool) -> Callable[[NDArray[np.uint8]], Answer]:
-        def network(x: Tensor) -> Tensor:
+    def run(network: Network, half: bool) -> Callable[[NDArray[np.uint8]], Answer]:
+        def maps(x: Tensor) -> list[NDArray[np.float32]]:
             with autocast(device, half):
-                return module(x)
+                raw = network(x)
+            return [type2.as_probabilities(r.float()).cpu().numpy() for r in raw]
 
-        return road2(model, network)
+        return road2(model, maps, device)
 
     def first(network: Network) -> Callable[[NDArray[np.uint8]], Answer]:
-        return road2(model, lambda x: network(x)[0])
+        return run(lambda x: network(x)[0], False)
 
     default, other = (True, False) if half_type(device) else (False, True)
     word = {True: "bf16" if half_type(device) != torch.float16 else "fp16", False: "fp32"}
     made: list[Maker] = [
-        (f"eager {word[default]}, channels_last (default)", lambda: eager(net, default)),
-        (f"eager {word[default]}, contiguous", lambda: eager(contiguous, default)),
-        (f"eager {word[other]}, channels_last", lambda: eager(net, other)),
-        (f"compiled {word[default]}", lambda: eager(compiled(net), default)),
-        (f"compiled {word[other]}", lambda: eager(compiled(net), other)),
+        (
+            f"{by} {word[default]} (default)",
+            lambda: road2(model, lambda x: [model.maps(t) for t in x.cpu().numpy()], device),
+        ),
+        (f"eager {word[default]}, channels_last", lambda: run(net, default)),
+        (f"eager {word[default]}, contiguous", lambda: run(contiguous, default)),
+        (f"eager {word[other]}, channels_last", lambda: run(net, other)),
+        (f"compiled {word[default]}", lambda: run(compiled(net), default)),
+        (f"compiled {word[other]}", lambda: run(compiled(net), other)),
     ]
     if device.type == "cpu":
         made += [
             ("ONNX Runtime fp32", lambda: first(in_onnxruntime(net, example, threads, folder))),
-            ("OpenVINO fp32", lambda: first(in_openvino(net, example, threads, "f32"))),
-            ("OpenVINO bf16", lambda: first(in_openvino(net, example, threads, "bf16"))),
+            ("OpenVINO fp32, one shape", lambda: first(in_openvino(net, example, threads, "f32"))),
+            ("OpenVINO bf16, one shape", lambda: first(in_openvino(net, example, threads, "bf16"))),
         ]
     return made
 
@@ -369,7 +381,7 @@ def main() -> None:
             for n in args.batch:
                 batch = np.repeat(tile[None], n, axis=0)
                 print(f"{key}, batch {n} of {batch.shape[2]} × {batch.shape[3]} px, ", end="")
-                print(describe(model._device, half=variants is variants2))
+                print(model.device)
                 with tempfile.TemporaryDirectory() as folder:
                     makers = variants(model, batch.shape, torch.get_num_threads(), Path(folder))
                     measure(makers, batch, args.rounds, args.only)

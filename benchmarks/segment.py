@@ -101,11 +101,14 @@ def plain(slide: Path, key: str, _out: Path) -> dict[str, object]:
     import torch
 
     from cmlcore.slides import open_slide
-    from models.registry import load_model
+    from models import type1, type2
+    from models.registry import card
 
     with patch("models.device.half_type", return_value=None), open_slide(slide, isolated=False) as reader:
-        model = load_model(key, "cpu")
-        model._net.to(memory_format=torch.contiguous_format)  # type: ignore[attr-defined]
+        made = card(key)
+        model = type1.load(made, "cpu") if made.kind == "type1" else type2.load(made, "cpu", engine="torch")
+        net = model._net if isinstance(model, type1.Type1) else model.maps.net
+        net.to(memory_format=torch.contiguous_format)
         mpp = reader.info.mpp
         assert mpp is not None
         size = reader.info.scenes[0].size

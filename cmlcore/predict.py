@@ -30,6 +30,7 @@ def predict_images(
     min_score: float = 0.0,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
+    loaded: Callable[[CellModel], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Find cells in image files.
 
@@ -40,6 +41,7 @@ def predict_images(
         min_score: cells below are left out.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         progress: called with (images done, images in all).
+        loaded: called once, with the network that will do the work.
 
     Returns:
         COCO results in the order of ``images``, within an image by falling score: ``file_name``,
@@ -52,6 +54,8 @@ def predict_images(
 
     """
     model = load_model(model_key, device)
+    if loaded is not None:
+        loaded(model)
     scales = estimated_mpp(model, images) if mpp == "auto" else [mpp] * len(images)
     results: list[dict[str, Any]] = []
     for i, (path, scale) in enumerate(zip(images, scales, strict=True)):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CpuEngine = Literal["auto", "torch", "openvino"]
 
 
 class Settings(BaseSettings):
@@ -26,7 +29,8 @@ class Settings(BaseSettings):
     dask: str = Field("", description="tcp://… of a running scheduler; empty: a local cluster")
     workers: int = Field(1, ge=1, description="processes of the local cluster")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    threads: int = Field(0, ge=0, description="torch threads of a worker; 0: all cores")
+    threads: int = Field(0, ge=0, description="CPU threads of a worker; 0: all cores")
+    cpu_engine: CpuEngine = Field("auto", description="auto: OpenVINO for the networks it makes faster")
 
     decode_memory_bytes: int = Field(4 << 30, gt=0, description="address space of a decoding process")
     decode_timeout_s: float = Field(10.0, gt=0, description="deadline of one decoding call")
@@ -53,6 +57,11 @@ class Settings(BaseSettings):
     def runs_dir(self) -> Path:
         """One folder a run: Parquet parts and the manifest."""
         return self.home / "runs"
+
+    @property
+    def networks_dir(self) -> Path:
+        """Networks made ready for OpenVINO; made anew where they are missing."""
+        return self.home / "networks"
 
     @property
     def trainings_dir(self) -> Path:

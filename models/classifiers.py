@@ -22,6 +22,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from cmlcore.errors import InputError, ModelError
+from models.backbone_names import NAMES
 
 SIDE = 224
 """Side of the images the backbones take, in pixels; a multiple of every patch (14, 16, 32)."""
@@ -29,8 +30,9 @@ SIDE = 224
 Tuning = Literal["last", "whole"]
 """What is trained: the last layer only, or the whole model."""
 
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_Colours = tuple[tuple[float, float, float], tuple[float, float, float]]
+_IMAGENET: _Colours = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_HALF: _Colours = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Backbone:
         width: numbers that reach the last layer.
         weights: by which its library fetches pretrained weights; None where only a file exists.
         mean, std: of the colours (0..1) it was pretrained with.
+        make: gives it for images of so many pixels a side.
         plain: whether it is a Vision Transformer, whose attention can be looked at.
 
     """
@@ -53,7 +56,7 @@ class Backbone:
     weights: str | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    make: Callable[[], nn.Module]
+    make: Callable[[int], nn.Module]
     plain: bool = False
 
 
@@ -97,27 +100,30 @@ class _KimiaNet(nn.Module):
 class _Vit(nn.Module):
     """A Vision Transformer that keeps its 1000-way head: the last layer stands on its 1000 outputs."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, side: int) -> None:
         super().__init__()
-        self.net: Any = timm.create_model(name, pretrained=False, img_size=SIDE, num_classes=1000)
+        self.net: Any = timm.create_model(name, pretrained=False, img_size=side, num_classes=1000)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)  # type: ignore[no-any-return]
 
 
 class _Dino(nn.Module):
-    """DINOv2: the class token and the mean of the patch tokens, as its authors' linear evaluation takes them.
+    """DINOv2 as its authors' linear evaluation takes it: the last four class tokens, the last patches' mean.
 
-    Oquab et al., "DINOv2: Learning robust visual features without supervision", TMLR 2024.
+    Oquab et al., "DINOv2: Learning robust visual features without supervision", TMLR 2024, section B.3.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, side: int) -> None:
         super().__init__()
-        self.net: Any = timm.create_model(name, pretrained=False, img_size=SIDE, num_classes=0)
+        self.net: Any = timm.create_model(name, pretrained=False, img_size=side, num_classes=0)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.net.forward_features(x)  # (B, 1 + N, D)
-        return torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1)
+        """``(B, 5 D)``."""
+        found = self.net.forward_intermediates(
+            x, indices=4, norm=True, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True
+        )  # of each block: patches (B, N, D) and prefix (B, 1, D)
+        return torch.cat([*(prefix[:, 0] for _, prefix in found), found[-1][0].mean(dim=1)], dim=1)
 
 
 class _Lite(nn.Module):
@@ -135,34 +141,30 @@ class _Lite(nn.Module):
         return self.maps(x).mean(dim=(2, 3))
 
 
-def _vit(key: str, title: str, name: str, weights: str) -> Backbone:
-    return Backbone(key, title, 1000, weights, *_HALF, lambda: _Vit(name), plain=True)
+def _backbone(
+    key: str, width: int, colours: _Colours, make: Callable[[int], nn.Module], *, plain: bool = False
+) -> Backbone:
+    name = NAMES[key]
+    return Backbone(key, name.title, width, name.weights, *colours, make, plain)
+
+
+def _vit(key: str, name: str) -> Backbone:
+    return _backbone(key, 1000, _HALF, lambda side: _Vit(name, side), plain=True)
+
+
+def _dino(side: int) -> nn.Module:
+    return _Dino("vit_small_patch14_dinov2", side)
 
 
 _ALL = (
-    Backbone("resnet50", "ResNet50", 2048, "IMAGENET1K_V2", *_IMAGENET, _ResNet),
-    Backbone("kimianet", "KimiaNet (DenseNet121)", 1024, None, *_IMAGENET, _KimiaNet),
-    _vit("vit_b16", "ViT-B/16", "vit_base_patch16_224", "vit_base_patch16_224.augreg_in21k_ft_in1k"),
-    _vit("vit_b32", "ViT-B/32", "vit_base_patch32_224", "vit_base_patch32_224.augreg_in21k_ft_in1k"),
-    _vit("vit_l16", "ViT-L/16", "vit_large_patch16_224", "vit_large_patch16_224.augreg_in21k_ft_in1k"),
-    _vit("vit_l32", "ViT-L/32", "vit_large_patch32_384", "vit_large_patch32_384.orig_in21k_ft_in1k"),
-    Backbone(
-        "dinov2_vits14",
-        "DINOv2 ViT-S/14",
-        768,
-        "vit_small_patch14_dinov2.lvd142m",
-        *_IMAGENET,
-        lambda: _Dino("vit_small_patch14_dinov2"),
-        plain=True,
-    ),
-    Backbone(
-        "efficientnet_lite0",
-        "EfficientNet-Lite0",
-        1280,
-        "tf_efficientnet_lite0.in1k",
-        *_HALF,
-        _Lite,
-    ),
+    _backbone("resnet50", 2048, _IMAGENET, lambda _: _ResNet()),
+    _backbone("kimianet", 1024, _IMAGENET, lambda _: _KimiaNet()),
+    _vit("vit_b16", "vit_base_patch16_224"),
+    _vit("vit_b32", "vit_base_patch32_224"),
+    _vit("vit_l16", "vit_large_patch16_224"),
+    _vit("vit_l32", "vit_large_patch32_384"),
+    _backbone("dinov2_vits14", 1920, _IMAGENET, _dino, plain=True),
+    _backbone("efficientnet_lite0", 1280, _HALF, lambda _: _Lite()),
 )
 BACKBONES: dict[str, Backbone] = {b.key: b for b in _ALL}
 
@@ -185,10 +187,10 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, base: Backbone, classes: int) -> None:
+    def __init__(self, base: Backbone, classes: int, side: int = SIDE) -> None:
         super().__init__()
         self.base = base
-        self.body = base.make()
+        self.body = base.make(side)
         self.head = nn.Linear(base.width, classes)
         self.register_buffer("mean", torch.tensor(base.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(base.std).view(1, -1, 1, 1))
@@ -212,10 +214,23 @@ class Classifier(nn.Module):
         return self.head(self.features(images))  # type: ignore[no-any-return]
 
 
-def build(key: str, classes: int, device: str | torch.device = "cpu") -> Classifier:
-    """A network with random weights; on "meta" it holds none and answers with shapes only."""
+def build(key: str, classes: int, device: str | torch.device = "cpu", side: int = SIDE) -> Classifier:
+    """A network with random weights for images of ``side`` pixels; on "meta" it answers with shapes only.
+
+    Raises:
+        InputError: there is no such backbone, or its patches do not fill that side.
+
+    """
+    base = backbone(key)
     with torch.device(device):
-        return Classifier(backbone(key), classes)
+        net = Classifier(base, classes, side)
+    if base.plain:
+        embed: Any = net.body.net.patch_embed
+        if side % embed.patch_size[0]:
+            raise InputError(
+                f"{base.title} takes images whose side is a multiple of {embed.patch_size[0]}, not {side}."
+            )
+    return net
 
 
 def set_tuning(net: Classifier, tuning: Tuning) -> None:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from cmlcore.errors import ModelError
+from cmlcore.settings import settings
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -36,10 +37,12 @@ def choose_device(wanted: str = "auto") -> torch.device:
 
 
 def set_threads(threads: int) -> int:
-    """Let torch use ``threads`` CPU threads (0: every core this process may use); returns the number set."""
-    n = threads or len(
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
+    """Let torch use ``threads`` CPU threads; returns the number set.
+
+    0: as many as ``CML_THREADS`` says, or else every core this process may use.
+    """
+    n = threads or settings().threads
+    n = n or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
     torch.set_num_threads(n)
     return n
 
@@ -59,10 +62,11 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
 
 
-def describe(device: torch.device, half: bool = True) -> str:
+def describe(device: torch.device, half: bool = True, engine: str = "") -> str:
     """The device as people read it, such as "CPU (2 threads, bf16)" or "NVIDIA H100 (bf16)".
 
-    ``half`` is False for a network that computes in float32 everywhere.
+    ``half`` is False for a network that computes in float32 everywhere; ``engine`` names what runs it on a
+    CPU in place of torch.
     """
     short = {torch.bfloat16: "bf16", torch.float16: "fp16", None: "fp32"}[half_type(device) if half else None]
     if device.type == "cuda":
@@ -70,7 +74,8 @@ def describe(device: torch.device, half: bool = True) -> str:
     if device.type == "mps":
         return f"Apple GPU ({short})"
     n = torch.get_num_threads()
-    return f"CPU ({n} thread{'s' if n > 1 else ''}, {short})"
+    name = f"CPU, {engine}" if engine else "CPU"
+    return f"{name} ({n} thread{'s' if n > 1 else ''}, {short})"
 
 
 def _cpu_has_bf16() -> bool:

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast
 
@@ -118,6 +119,7 @@ def read_card(path: Path, weights_dir: Path) -> ModelCard:
     try:
         # .name: a card may not point outside its own folder.
         weights = weights_dir / Path(str(raw.get("weights", f"{raw['key']}.safetensors"))).name
+        sha256 = str(raw["sha256"]).lower()
         numbers = {k: int(raw[k]) for k in ("tile", "margin", "align")}
         made = ModelCard(
             key=str(raw["key"]),
@@ -127,14 +129,33 @@ def read_card(path: Path, weights_dir: Path) -> ModelCard:
             mpp=float(raw["mpp"]),
             **numbers,
             weights=weights,
-            sha256=str(raw["sha256"]).lower(),
+            sha256=sha256,
             min_score=float(raw["min_score"]),
-            extra=extra,
+            extra=_without_foreign_calibration(extra, sha256, path),
         )
         _check(made)
     except (TypeError, ValueError, ZeroDivisionError) as e:
         raise ModelError(f"The model card {path.name} cannot be used: {e}.") from e
     return made
+
+
+def _without_foreign_calibration(extra: dict[str, Any], sha256: str, path: Path) -> dict[str, Any]:
+    """The extra facts, without a calibration that was fitted to other weights: raw scores are better."""
+    fitted_on = extra.get("calibrated_on")
+    fitted_to = fitted_on.get("weights_sha256") if isinstance(fitted_on, dict) else None
+    if fitted_to is None or str(fitted_to).lower() == sha256:
+        return extra
+    _warn_of_foreign_calibration(path, sha256)
+    return {k: v for k, v in extra.items() if k not in ("calibration", "calibrated_on")}
+
+
+@cache  # cards are read again and again
+def _warn_of_foreign_calibration(path: Path, sha256: str) -> None:
+    log.warning(
+        "The calibration in %s was fitted to other weights than %s… and is not used; fit it again.",
+        path.name,
+        sha256[:12],
+    )
 
 
 def _check(made: ModelCard) -> None:

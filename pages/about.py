@@ -16,8 +16,8 @@ with left:
     st.subheader("What it does", anchor=False)
     st.markdown(
         "CMLscope opens a blood or bone-marrow smear slide in the browser, lets a neural network outline "
-        "and name every cell, and gives the counts away. The model’s answer is a suggestion; a person "
-        "decides."
+        "and name every cell, and gives the counts away. Networks can be trained and judged here on labelled "
+        "images of your own. The model’s answer is a suggestion; a person decides."
     )
     st.subheader("What it reads", anchor=False)
     widgets.facts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import streamlit as st
+
 from cmlcore.ui import model_cards, widgets
 from models.registry import cards
 
@@ -12,8 +14,9 @@ if not known:
     with widgets.empty_state(
         "hub",
         "No model is installed",
-        "Put a model card and its weights into the models folder, then reload this page.",
+        "Train one, or put a model card and its weights into the models folder and reload this page.",
     ):
-        pass
-for card in known:
+        st.page_link("../../pages/train.py", label="Go to Train", icon=":material/model_training:")
+asked = st.query_params.get("model")
+for card in sorted(known, key=lambda c: c.key != asked):  # the one a link names comes first
     model_cards.model_card(card)

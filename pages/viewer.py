@@ -39,4 +39,4 @@ with st.container(horizontal=True, vertical_alignment="center", gap="small", key
         icon=":material/scatter_plot:",
     )
 
-workspace(slide, scene, runs.get(run_id))
+workspace(slide, scene, runs.get(run_id), st.query_params.get(selection.CLS))

@@ -7,9 +7,8 @@ empty). Every file appears whole or not at all. The schema's metadata says the r
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from cmlcore.cells.schema import CELL_SCHEMA
 from cmlcore.errors import RunError, StorageError
+from cmlcore.files import whole_file
 from cmlcore.geometry import Mpp
 
 MERGED = "cells.parquet"
@@ -69,7 +69,7 @@ def write_part(run_dir: Path, block: int, table: pa.Table) -> Path:
     if not table.schema.equals(CELL_SCHEMA):
         raise ValueError("a part must have CELL_SCHEMA")
     path = part_path(run_dir, block)
-    with _whole_file(path) as part, pq.ParquetWriter(part, table.schema, **_options()) as writer:
+    with _saved(path) as part, pq.ParquetWriter(part, table.schema, **_options()) as writer:
         writer.write_table(table)
     return path
 
@@ -99,7 +99,7 @@ def merge_parts(run_dir: Path) -> Path | None:
     if not files:
         return None
     path = run_dir / MERGED
-    with _whole_file(path) as part, pq.ParquetWriter(part, read_schema(files[0]), **_options()) as writer:
+    with _saved(path) as part, pq.ParquetWriter(part, read_schema(files[0]), **_options()) as writer:
         held: list[pa.RecordBatch] = []
         rows = 0
         for batch in read_batches(files):
@@ -155,29 +155,13 @@ def _options() -> dict[str, object]:
     }
 
 
-class _whole_file:  # noqa: N801  (reads as a function)
-    """Gives ``path.part`` to write, and puts it in place when the block ends well."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        # A name of its own: a worker given up for dead may still be writing the same block.
-        self.part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-
-    def __enter__(self) -> Path:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise StorageError(
-                "The data folder cannot be written; free space or change its permissions."
-            ) from e
-        return self.part
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _tb: object) -> None:
-        if kind is None:
-            with self.part.open("rb") as f:
-                os.fsync(f.fileno())
-            self.part.replace(self.path)
-            return
-        self.part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise StorageError("The cells cannot be saved; the disk is full or not writable.") from error
+@contextmanager
+def _saved(path: Path) -> Iterator[Path]:
+    """As ``whole_file``: a worker given up for dead may still be writing the same block."""
+    try:
+        with whole_file(path) as part:
+            yield part
+    except OSError as e:
+        raise StorageError(
+            "The cells cannot be saved; free space on the disk or change the folder's permissions."
+        ) from e

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from cmlcore import RESEARCH_USE
+from cmlcore.cli.classify_judge import abroad, judge
+from cmlcore.cli.classify_show import number, parts, scale_of, show_table, teller
 from cmlcore.cli.common import Device, Json, bar, write
 from cmlcore.errors import InputError
 from cmlcore.geometry import Mpp
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-
     from cmlcore.single_cell.data import CellSet
 
 Data = Annotated[Path, typer.Argument(help="Folder with one sub-folder a class, or the Matek download.")]
@@ -28,6 +27,11 @@ Weights = Annotated[
     list[str] | None,
     typer.Option(help="BACKBONE=FILE, its pretrained weights; may be given several times."),
 ]
+Rate = Annotated[
+    float,
+    typer.Option(min=1e-6, help="Highest step of the last layer where the whole model is tuned; few, less."),
+]
+Side = Annotated[int, typer.Option(min=32, max=1024, help="Pixels a side of what a network sees.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes, where the whole model is tuned.")]
 
 
@@ -38,6 +42,7 @@ def register(app: typer.Typer) -> None:
     group.command()(costs)
     group.command()(train)
     group.command()(predict)
+    group.command()(judge)
     group.command()(abroad)
     app.add_typer(group, name="classify")
 
@@ -49,13 +54,21 @@ def bench(
     ],
     backbones: Annotated[str, typer.Option(help="By comma.")] = "dinov2_vits14,efficientnet_lite0",
     tuning: Annotated[str, typer.Option(help="last, whole or both.")] = "last",
-    colours: Annotated[str, typer.Option(help="rgb, rgb+aug, raw, raw-packed; by comma.")] = "rgb",
+    colours: Annotated[str, typer.Option(help="rgb, rgb+aug, stain+aug, raw, raw-packed; by comma.")] = "rgb",
     cut: Annotated[str, typer.Option(help="folds, holdout (80/10/10) or parts (the set's own).")] = "folds",
     k: Annotated[int, typer.Option("--folds", min=2, help="Number of folds.")] = 5,
     weights: Weights = None,
     classes: Classes = "",
     mpp: Scale = "known",
     epochs: Epochs = 12,
+    lr: Rate = 2.4e-3,
+    side: Side = 224,
+    whole_side: Annotated[
+        int, typer.Option(min=0, help="Pixels a side where the whole model is tuned; 0: as --side.")
+    ] = 0,
+    whole_most: Annotated[
+        int, typer.Option(min=0, help="Images a class where the whole model is tuned; 0: all.")
+    ] = 0,
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
@@ -68,18 +81,21 @@ def bench(
     if cut not in ("folds", "holdout", "parts"):
         raise InputError(f"“{cut}” is no way to cut a set; choose folds, holdout or parts.")
     plan = road.Plan(
-        starts=_starts(_parts(backbones), weights),
+        starts=_starts(parts(backbones), weights),
         tunings=_tunings(tuning),
-        spaces=tuple(space(c) for c in _parts(colours)),
+        spaces=tuple(space(c) for c in parts(colours)),
         cut=cast(Literal["folds", "holdout", "parts"], cut),
         k=k,
-        tune=TuneSettings(epochs=epochs, seed=seed),
+        side=side,
+        whole_side=whole_side,
+        whole_most=whole_most,
+        tune=TuneSettings(epochs=epochs, lr=lr, seed=seed),
         seed=seed,
         device=device,
     )
     cells = _set(data, classes)
     with bar() as bars:
-        result = road.run(cells, _mpp(mpp, cells, device), plan, out, _teller(bars))
+        result = road.run(cells, scale_of(mpp, cells, device), plan, out, teller(bars))
     for table in tables(result):
         write(out / f"{table[0]}.csv", (text.encode() for text in csv_text(table)))
     _show_results(result)
@@ -104,7 +120,7 @@ def costs(
     from cmlcore.single_cell.cost import cost, measure
     from models.classifiers import BACKBONES
 
-    keys = _parts(backbones) or tuple(BACKBONES)
+    keys = parts(backbones) or tuple(BACKBONES)
     rows = []
     with bar() as bars:
         task = bars.add_task("Backbones", total=len(keys))
@@ -113,7 +129,7 @@ def costs(
             rows.append(own | asdict(measure(key, device, batch)) if measured else own)
             bars.advance(task)
     _, header, lines = table({"costs": rows})
-    _show("Costs, one image of 224 × 224 pixels", header, lines)
+    show_table("Costs, one image of 224 × 224 pixels", header, lines)
     if json_file is not None:
         text = json.dumps({"research_use": RESEARCH_USE, "costs": rows}, indent=2)
         write(json_file, [text.encode()])
@@ -124,11 +140,13 @@ def train(
     name: Annotated[str, typer.Option(help="Title of the classifier; its key is made of it.")],
     backbone: Annotated[str, typer.Option(help="See the costs command.")] = "dinov2_vits14",
     tuning: Annotated[str, typer.Option(help="last or whole.")] = "last",
-    colours: Annotated[str, typer.Option(help="rgb, rgb+aug, raw or raw-packed.")] = "rgb+aug",
+    colours: Annotated[str, typer.Option(help="rgb, rgb+aug, stain+aug, raw or raw-packed.")] = "rgb+aug",
     weights: Weights = None,
     classes: Classes = "",
     mpp: Scale = "known",
     epochs: Epochs = 12,
+    lr: Rate = 2.4e-3,
+    side: Side = 224,
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
@@ -146,17 +164,18 @@ def train(
         tunings[0],
         space(colours),
         _starts((backbone,), weights)[backbone],
-        tune=TuneSettings(epochs=epochs, seed=seed),
+        side,
+        tune=TuneSettings(epochs=epochs, lr=lr, seed=seed),
         seed=seed,
     )
     cells = _set(data, classes)
     with bar() as bars:
         card = train_classifier(
-            cells, _mpp(mpp, cells, device), recipe, name, device=device, tell=_teller(bars)
+            cells, scale_of(mpp, cells, device), recipe, name, device=device, tell=teller(bars)
         )
     judged = card.extra["metrics"]
     for key in ("accuracy", "balanced_accuracy", "f1_macro", "auc_weighted"):
-        value, low, high = (_number(v) for v in judged[key])
+        value, low, high = (number(v) for v in judged[key])
         print(f"{key:<18} {value:>7}  ({low} to {high})")
     print(f"{judged['images']} images judged. {card.extra['data']['unit']}")
     print(f"Classifier “{card.key}”: {card.weights}\n{RESEARCH_USE}")
@@ -198,7 +217,7 @@ def predict(
 
         classifier = load(model, device)
         with bar() as bars:
-            tell = _teller(bars)
+            tell = teller(bars)
             rows = name_pictures(images or [], scale, classifier, lambda d, t: tell("Images", d, t))
         write(out, pictures_csv(rows, classifier.card))
         bad = [r for r in rows if r.why]
@@ -206,41 +225,6 @@ def predict(
             print(r.why)
         print(f"{len(rows) - len(bad)} of {len(rows)} images named")
     print(f"{out}\n{RESEARCH_USE}")
-
-
-def abroad(
-    data: Annotated[Path, typer.Argument(help="Folder of the labelled sets (txl_pbc, krd_wbc, …).")],
-    model: Annotated[str, typer.Option("--model", help="Key of a classifier.")],
-    part: Annotated[str, typer.Option(help="val or train.")] = "val",
-    sources: Annotated[str, typer.Option(help="Only these microscopes, by comma; empty: all.")] = "",
-    device: Device = "auto",
-    json_file: Json = None,
-) -> None:
-    """Judge a classifier on leukocytes of other microscopes than the one that taught it."""
-    from cmlcore.single_cell.abroad import judge_abroad
-    from cmlcore.single_cell.classify import load
-
-    classifier = load(model, device)
-    with bar() as bars:
-        tell = _teller(bars)
-        found = judge_abroad(
-            classifier, data, part, _parts(sources) or None, lambda d, t: tell("Leukocytes", d, t)
-        )
-    header = ["Microscope", "Cells", "Balanced accuracy", "… with any class as answer", "Called unknown"]
-    lines = [
-        [
-            name,
-            r["images"],
-            *(_number(r[k]) for k in ("balanced_accuracy", "open_balanced_accuracy", "unknown_share")),
-        ]
-        for name, r in found["sources"].items()
-    ]
-    _show(f"Five shared classes, {part}", header, lines)
-    all_of_it = found["whole"]["figures"]["balanced_accuracy"]
-    value, low, high = (_number(all_of_it[k]) for k in ("value", "low", "high"))
-    print(f"All: balanced accuracy {value} ({low} to {high}).\n{RESEARCH_USE}")
-    if json_file is not None:
-        write(json_file, [json.dumps(found, indent=2, ensure_ascii=False).encode()])
 
 
 def _name_run(run: Path, slide: Path, scene: int, classifier: Any, path: Path) -> None:
@@ -264,10 +248,6 @@ def _name_run(run: Path, slide: Path, scene: int, classifier: Any, path: Path) -
 
 
 # -- arguments ------------------------------------------------------------------------------------------
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(p.strip() for p in text.split(",") if p.strip())
 
 
 def _tunings(text: str) -> tuple[Literal["last", "whole"], ...]:
@@ -297,41 +277,10 @@ def _starts(keys: tuple[str, ...], weights: list[str] | None) -> dict[str, Any]:
 def _set(data: Path, classes: str) -> CellSet:
     from cmlcore.single_cell.data import load
 
-    return load(data, _parts(classes) or None)
-
-
-def _mpp(text: str, cells: CellSet, device: str) -> float | None:
-    if text == "known":
-        return None
-    if text == "auto":
-        from cmlcore.single_cell.scale import estimate_set_mpp
-
-        found = estimate_set_mpp(cells, device)
-        print(f"Estimated from the erythrocytes around the cells: {found:.4f} µm per pixel.")
-        return found
-    try:
-        value = float(text)
-    except ValueError:
-        raise InputError(
-            f"“{text}” is no pixel size; give µm per pixel, such as 0.1, known or auto."
-        ) from None
-    return Mpp(value, value).x
+    return load(data, parts(classes) or None)
 
 
 # -- what is shown --------------------------------------------------------------------------------------
-
-
-def _teller(bars: Bars) -> Callable[[str, int, int], None]:
-    tasks: dict[str, Any] = {}
-
-    def tell(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            for other in tasks.values():
-                bars.update(other, visible=False)
-            tasks[what] = bars.add_task(what, total=total)
-        bars.update(tasks[what], completed=done, total=total)
-
-    return tell
 
 
 def _show_results(result: dict[str, Any]) -> None:
@@ -346,19 +295,9 @@ def _show_results(result: dict[str, Any]) -> None:
             mean, deviation = row["summary"].get(k, (None, None))
             figure = row["pooled"]["figures"][k]
             spread = f" ± {deviation:.3f}" if deviation else ""
-            line.append(f"{_number(mean)}{spread} ({_number(figure['low'])}–{_number(figure['high'])})")
+            line.append(f"{number(mean)}{spread} ({number(figure['low'])}–{number(figure['high'])})")
         lines.append(line)
-    _show("Mean ± SD over folds (95 % interval over all test images)", header, lines)
-
-
-def _show(title: str, header: list[str], lines: list[list[Any]]) -> None:
-    from rich import print as show
-    from rich.table import Table
-
-    table = Table(*header, title=title)
-    for line in lines:
-        table.add_row(*("" if v is None else str(v) for v in line))
-    show(table)
+    show_table("Mean ± SD over folds (95 % interval over all test images)", header, lines)
 
 
 def _show_refused(refused: list[dict[str, str]], most: int = 10) -> None:
@@ -366,7 +305,3 @@ def _show_refused(refused: list[dict[str, str]], most: int = 10) -> None:
         print(r["why"])
     if len(refused) > most:
         print(f"… and {len(refused) - most} more that were left out, all in bench.json.")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

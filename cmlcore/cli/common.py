@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmlcore.errors import StorageError
+from cmlcore.files import whole_file
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -27,14 +28,10 @@ def write(path: Path, chunks: Iterable[bytes]) -> None:
         StorageError: the disk is full or the folder cannot be written.
 
     """
-    part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as f:
+        with whole_file(path) as part, part.open("wb") as f:
             f.writelines(chunks)
-        part.replace(path)
     except OSError as e:
-        part.unlink(missing_ok=True)
         why = "the disk is full" if e.errno == errno.ENOSPC else "it is not a place where you may write"
         raise StorageError(f"{path} cannot be written: {why}. Choose another with --out.") from e
 

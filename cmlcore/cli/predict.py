@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cmlcore.cli.common import Device, Model, bar, write
 from cmlcore.errors import InputError
 from cmlcore.geometry import Mpp
+
+if TYPE_CHECKING:
+    from models.base import CellModel
 
 
 def register(app: typer.Typer) -> None:
@@ -30,13 +33,19 @@ def predict(
     scale = _pixel_size(mpp)
     from cmlcore.predict import predict_images
 
+    where = ""
+
+    def note(network: CellModel) -> None:
+        nonlocal where
+        where = network.device
+
     with bar() as bars:
         task = bars.add_task("Images", total=len(images))
         results = predict_images(
-            images, model, scale, min_score, device, lambda done, _: bars.update(task, completed=done)
+            images, model, scale, min_score, device, lambda done, _: bars.update(task, completed=done), note
         )
     write(out, [json.dumps(results, ensure_ascii=False).encode()])
-    print(f"{len(results)} cells in {len(images)} images: {out}")
+    print(f"{len(results)} cells in {len(images)} images by {where}: {out}")
 
 
 def _pixel_size(text: str) -> float | Literal["auto"]:

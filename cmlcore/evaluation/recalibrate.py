@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from cmlcore.evaluation.match_tables import match_tables, overlaps_of
 from cmlcore.evaluation.matching import Ints, Numbers, Table
 from cmlcore.evaluation.reliability import calibration_error
 from cmlcore.evaluation.whole import found_in, pixel_sizes
+from cmlcore.files import whole_file
 from cmlcore.ground_truth.records import Record
 from models.base import CellModel
 from models.calibration import Calibration, raw
@@ -162,17 +162,14 @@ def write_card(key: str, fitted: Fitted) -> Path:
     told.pop("unidentified_score", None)
     if fitted.unidentified_score is not None:
         told["unidentified_score"] = fitted.unidentified_score
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        read_card(part, made.weights.parent)
-        part.replace(path)
+        with whole_file(path) as part:
+            part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            read_card(part, made.weights.parent)
     except OSError as e:
         raise StorageError(
             f"The card {path.name} cannot be written; check the disk and its permissions."
         ) from e
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import secrets
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from cmlcore.errors import InputError, StorageError
 from cmlcore.evaluation.result import Evaluation
 from cmlcore.evaluation.result_tables import csv_bytes
+from cmlcore.files import whole_file
 from cmlcore.settings import settings
 
 FILE, TABLES = "evaluation.json", "tables"
@@ -36,11 +36,12 @@ def save(evaluation: Evaluation, folder: Path | None = None) -> Path:
         day = re.sub(r"\D", "", evaluation.manifest.created)[:14]
         folder = settings().evaluations_dir / f"{day}-{secrets.token_hex(4)}"
     try:
-        (folder / TABLES).mkdir(parents=True, exist_ok=True)
         for table in evaluation.tables():
-            _write(folder / TABLES / f"{table[0]}.csv", csv_bytes(table, evaluation))
+            with whole_file(folder / TABLES / f"{table[0]}.csv") as part:
+                part.write_bytes(csv_bytes(table, evaluation))
         text = json.dumps(evaluation.to_json(), ensure_ascii=False, allow_nan=False)
-        _write(folder / FILE, text.encode())
+        with whole_file(folder / FILE) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as e:
         why = "the disk is full" if e.errno == errno.ENOSPC else "its folder cannot be written"
         raise StorageError(f"The evaluation cannot be stored: {why}.") from e
@@ -76,16 +77,3 @@ def stored() -> list[tuple[str, Evaluation]]:
         except InputError:
             continue  # a damaged one must not take the others away
     return sorted(found, key=lambda pair: pair[1].manifest.created, reverse=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The file appears whole or not at all."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("wb") as f:
-            f.write(content)
-            f.flush()
-            os.fsync(f.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

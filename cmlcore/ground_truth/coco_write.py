@@ -13,6 +13,7 @@ from PIL import Image
 from cmlcore import RESEARCH_USE
 from cmlcore.classes import label
 from cmlcore.errors import InputError, StorageError
+from cmlcore.files import whole_file
 from cmlcore.ground_truth.reading import area
 from cmlcore.ground_truth.records import Floats, Record
 from cmlcore.ground_truth.sets import outlined
@@ -50,11 +51,9 @@ def write_coco(
         out["images"].append({"id": number, **_image(record, root)})
         for a in _annotations(record, classes):
             out["annotations"].append({"id": len(out["annotations"]) + 1, "image_id": number, **a})
-    part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(out, ensure_ascii=False), encoding="utf-8")
-        part.replace(path)
+        with whole_file(path) as part:
+            part.write_text(json.dumps(out, ensure_ascii=False), encoding="utf-8")
     except OSError as e:
         raise StorageError(f"{path} cannot be written; make room or choose another folder.") from e
 

@@ -23,7 +23,7 @@ from cmlcore.ground_truth.phantom_cells import DIAMETER_UM, Grains, Paint, Phant
 from cmlcore.ground_truth.phantom_ground import MIN_PIECE, Ground, Rgb, ground_colour, grounds_of, sewn
 from cmlcore.ground_truth.raster import traced
 from cmlcore.ground_truth.reading import bounding_box
-from cmlcore.ground_truth.records import Record, no_boxes
+from cmlcore.ground_truth.records import PHANTOM, Record, no_boxes
 
 CLASSES = ("net", "pseudo_gaucher_cell", "megakaryocyte")
 MPP_PHANTOMS = 0.2
@@ -114,7 +114,7 @@ def _one(rng: np.random.Generator, where: Ground, grains: Grains, path: Path, mp
     outlines = tuple(traced(owner == i) for i in ids)
     boxes = np.array([bounding_box(o) for o in outlines], np.float32).reshape(-1, 4)
     names = tuple(field_.names[i - 1] for i in ids)
-    source = f"phantom on {where.source}"
+    source = f"{PHANTOM} on {where.source}"
     return Record(path, source, mpp, frozenset(CLASSES), boxes, names, outlines, None, no_boxes())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,13 @@ from numpy.typing import NDArray
 from cmlcore.classes import ancestors
 
 Floats = NDArray[np.float32]
+PHANTOM = "phantom"
+"""A source that begins with it has drawn cells."""
+
+
+def drawn(sources: Iterable[object]) -> bool:
+    """Whether some of these sources have drawn cells."""
+    return any(str(s).casefold().startswith(PHANTOM) for s in sources)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

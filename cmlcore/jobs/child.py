@@ -2,16 +2,14 @@
 
 The folder is the truth, so a page's reload, a closed tab or a server that died changes nothing:
 
-- ``status.json``: ``{"state": "waiting" | "running" | "done" | "cancelled" | "failed", "message", …}``,
-  replaced whole by whoever is at work on it
-- ``stop``: an empty file, put there by whoever wants the work to end
+- ``status.json`` and ``stop``: see ``cmlcore.job_folder``; states are "waiting", "running", "done",
+  "cancelled" and "failed"
 - ``child.log``: what the child wrote to stderr, for the person who looks after the server
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import subprocess
@@ -21,7 +19,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from cmlcore.jobs.files import whole_file
+from cmlcore.job_folder import STATUS, clear_stop, pid_alive
+from cmlcore.job_folder import read_status as read_status
+from cmlcore.job_folder import request_stop as request_stop
+from cmlcore.job_folder import stop_requested as stop_requested
+from cmlcore.job_folder import write_status as write_status
 from cmlcore.jobs.processes import kill
 from cmlcore.settings import settings
 
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
 WAITING: tuple[State, ...] = ("waiting", "running")
 """States in which a job is still to do."""
-STATUS, STOP, LOG = "status.json", "stop", "child.log"
+LOG = "child.log"
 GRACE_S = 20.0  # a child that does not heed ``stop`` for so long is killed
 STALE_S = 120.0  # a status this old is not one of somebody at work
 LOG_BYTES = 1 << 20  # of an old log that is kept
@@ -39,34 +41,9 @@ DIED = "The work broke off without a word; there may not have been enough memory
 CANCELLED = "Cancelled."
 
 
-def read_status(folder: Path) -> dict[str, Any]:
-    """What ``status.json`` holds; ``{}`` where there is none or it cannot be read."""
-    try:
-        found = json.loads((folder / STATUS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def write_status(folder: Path, **values: Any) -> None:
-    """Change some of the values in ``status.json``; the others stay."""
-    with whole_file(folder / STATUS) as part:
-        part.write_text(json.dumps(read_status(folder) | values), encoding="utf-8")
-
-
-def request_stop(folder: Path) -> None:
-    """Ask for the end of a job that waits or is at work; returns at once."""
-    (folder / STOP).touch()
-
-
-def stop_requested(folder: Path) -> bool:
-    """Whether somebody wants the job to end."""
-    return (folder / STOP).exists()
-
-
 def resume(folder: Path) -> None:
     """Put a job that is over back in line; what it makes of its earlier work is its own business."""
-    (folder / STOP).unlink(missing_ok=True)
+    clear_stop(folder)
     write_status(folder, state="waiting", message="", pid=None)
 
 
@@ -156,12 +133,4 @@ class Children:
 
 def _at_work(status: dict[str, Any], written_ns: int) -> bool:
     """Whether somebody else, a shell for instance, works in a folder: it says so every few seconds."""
-    if time.time() - written_ns / 1e9 > STALE_S or not isinstance(status.get("pid"), int):
-        return False
-    try:
-        os.kill(status["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return time.time() - written_ns / 1e9 <= STALE_S and pid_alive(status)

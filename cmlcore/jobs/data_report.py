@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from cmlcore.errors import InputError
@@ -17,20 +18,34 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 300.0
 
 
+SEVERAL = ("public sets", "folder of sets", "QuPath")
+"""Kinds of folders that may hold several sets."""
+
+
 def found_sets() -> dict[str, str]:
-    """Paths below the data roots that hold labelled images, with what they are taken for."""
+    """Data roots and what lies directly in them, by path, that hold labelled images: what they are taken for.
+
+    Asked anew each time, so that a folder shows as soon as it is there: a few milliseconds for usual sets.
+    """
     found: dict[str, str] = {}
     for root in data_roots():
-        for path in (root, *sorted(p for p in root.iterdir() if not p.name.startswith("."))):
-            if path.is_symlink() or (path.is_file() and path.suffix not in (".json", ".geojson")):
-                continue
-            try:
-                kind = kind_of(path)
-            except OSError:  # may not be read
-                continue
-            if kind is not None:
-                found[str(path)] = kind
+        kind = _kind(root)
+        inside = sorted(p for p in root.iterdir() if not p.name.startswith("."))
+        if kind is not None:
+            found[str(root)] = kind
+        if kind is None or kind in SEVERAL:
+            found |= {str(p): k for p in inside if (k := _kind(p)) is not None}
     return found
+
+
+def _kind(path: Path) -> str | None:
+    """What a file or folder is taken for; None where it holds no labels, is a link, or may not be read."""
+    if path.is_symlink() or (path.is_file() and path.suffix not in (".json", ".geojson")):
+        return None
+    try:
+        return kind_of(path)
+    except OSError:
+        return None
 
 
 def data_report(asked: TrainSettings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from cmlcore.files import write_json
 from cmlcore.settings import settings
 
 log = logging.getLogger(__name__)
@@ -80,14 +81,10 @@ def _file() -> Path:
 
 
 def _write(report: DeviceReport) -> None:
-    part = _file().with_suffix(f".{os.getpid()}.part")
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(asdict(report)), encoding="utf-8")
-        part.replace(_file())
+        write_json(_file(), asdict(report), durable=False)
     except OSError as e:  # a full disk must not fail a run over a remark in the sidebar
         log.warning("The device report is not kept: %s", e)
-        part.unlink(missing_ok=True)
 
 
 def _ask() -> DeviceReport:

@@ -19,11 +19,11 @@ from cmlcore import store
 from cmlcore.errors import InputError
 from cmlcore.evaluation import stored
 from cmlcore.evaluation.result import Evaluation
+from cmlcore.files import whole_file
 from cmlcore.jobs import child
 from cmlcore.jobs.child import Children, State
 from cmlcore.jobs.data_roots import checked_path
 from cmlcore.jobs.device import worker_threads
-from cmlcore.jobs.files import whole_file
 from cmlcore.jobs.runs import usable_card
 from cmlcore.settings import settings
 from cmlcore.store.ids import new_id

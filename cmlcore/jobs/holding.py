@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Protocol, TypeVar, cast
 
 from cmlcore.errors import ModelError, RunError, SlideDiedError, StorageError
-from cmlcore.jobs.files import FULL
+from cmlcore.files import FULL
 from cmlcore.slides import SlideReader, open_slide
 from models.base import CellModel
 

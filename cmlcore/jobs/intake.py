@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cmlcore import store
 from cmlcore.errors import InputError, StorageError
-from cmlcore.jobs.files import FULL
+from cmlcore.files import FULL
 from cmlcore.jobs.runs import cancel_run
 from cmlcore.settings import settings
 from cmlcore.store.ids import new_id

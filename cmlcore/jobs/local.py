@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cmlcore.errors import InputError
+from cmlcore.files import whole_file
 from cmlcore.geometry import Mpp
 from cmlcore.jobs.device import worker_threads
-from cmlcore.jobs.files import whole_file
 from cmlcore.jobs.hashing import hash_slide
 from cmlcore.jobs.holding import held_reader, let_go, plainly
 from cmlcore.jobs.manifest import finish_run

@@ -9,8 +9,8 @@ from typing import Any
 from cmlcore import RESEARCH_USE
 from cmlcore.cells import CELL_SCHEMA, CellTable, finished_blocks, merge_parts, with_run_facts, write_part
 from cmlcore.errors import RunError
+from cmlcore.files import whole_file
 from cmlcore.geometry import Mpp
-from cmlcore.jobs.files import whole_file
 from cmlcore.jobs.holding import plainly
 from cmlcore.jobs.road import Job, cut_cells, recut_count
 from cmlcore.report import summary
@@ -26,6 +26,7 @@ _LIBRARIES = (  # what decides a cell's numbers
     "numpy",
     "scipy",
     "opencv-python-headless",
+    "openvino",
     "pylibCZIrw",
     "shapely",
 )

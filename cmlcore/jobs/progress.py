@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cmlcore.store import Run, RunStatus, Stage, get_run, list_runs
+from cmlcore.store import ACTIVE, Run, RunStatus, Stage, Training, get_run, list_runs
 from cmlcore.store.tables import now
 
 # Share of the whole that is behind a run when a stage begins, and when it ends.
@@ -104,8 +105,9 @@ def progress(run_id: str) -> Progress:
 
     """
     row = get_run(run_id)
-    ahead = 0
-    if row.status == "queued":
-        active = list_runs(None, "queued", "running")
-        ahead = sum(r.status == "running" or r.created_at < row.created_at for r in active if r.id != run_id)
-    return progress_of(row, ahead)
+    return progress_of(row, ahead_of(row, list_runs(None, *ACTIVE)) if row.status == "queued" else 0)
+
+
+def ahead_of(row: Run | Training, active: Sequence[Run | Training]) -> int:
+    """How many of those waiting or at work come before one that waits."""
+    return sum(r.status == "running" or r.created_at < row.created_at for r in active if r.id != row.id)

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from cmlcore.cells import finished_blocks, part_path, write_part
 from cmlcore.errors import RunCancelledError
+from cmlcore.files import whole_file
 from cmlcore.geometry import Mpp
-from cmlcore.jobs.files import whole_file
 from cmlcore.jobs.holding import held_model, held_reader, plainly
 from cmlcore.segmentation import Plan, SegmentSettings, plan_run, segment_blocks
 from cmlcore.store import Polygon

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 
 from cmlcore import store
 from cmlcore.errors import CmlError
+from cmlcore.jobs.bench import BENCH_CHILDREN
+from cmlcore.jobs.classify import NAMING_CHILDREN
 from cmlcore.jobs.device import device_report
 from cmlcore.jobs.evaluate import EVALUATIONS
+from cmlcore.jobs.explainer import EXPLAINER
 from cmlcore.jobs.loop import RunLoop, requeue
 from cmlcore.jobs.preparation import pending, try_slide
 from cmlcore.jobs.processes import locked
@@ -18,6 +21,7 @@ from cmlcore.jobs.train_loop import TrainLoop
 from cmlcore.settings import settings
 
 log = logging.getLogger(__name__)
+_CHILDREN = (EVALUATIONS, NAMING_CHILDREN, BENCH_CHILDREN)
 BUSY_S, IDLE_S = 0.1, 0.3  # between two looks at the rows
 CHILD_S = 0.5
 JOIN_S = 5.0
@@ -118,12 +122,14 @@ class JobService:
         while not self._stop.is_set():
             try:
                 trainings.turn()
-                EVALUATIONS.turn()
+                for children in _CHILDREN:
+                    children.turn()
                 self._stop.wait(CHILD_S)
             except (CmlError, OSError) as e:
-                log.warning("Trainings and evaluations wait: %s", e)
+                log.warning("Trainings, evaluations, namings and benches wait: %s", e)
                 self._stop.wait(SORRY_S)
-        for loop in (EVALUATIONS, trainings):
+        EXPLAINER.stop()
+        for loop in (*_CHILDREN, trainings):
             try:
                 loop.stop()
             except (CmlError, OSError) as e:

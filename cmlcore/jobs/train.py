@@ -11,6 +11,7 @@ from sqlalchemy import inspect
 from cmlcore import store
 from cmlcore.errors import InputError
 from cmlcore.jobs.data_roots import checked_path
+from cmlcore.jobs.progress import ahead_of
 from cmlcore.jobs.shell_trainings import shell_training, shell_trainings
 from cmlcore.store import RunStatus, Training
 from cmlcore.store.tables import now
@@ -168,11 +169,8 @@ def training_progress(training_id: str) -> TrainingProgress:
 
     """
     row = find_training(training_id)
-    ahead = 0
-    if row.status == "queued":
-        active = store.list_trainings("queued", "running")
-        ahead = sum(r.status == "running" or r.created_at < row.created_at for r in active if r.id != row.id)
-    return progress_of_training(row, ahead)
+    waits = row.status == "queued"
+    return progress_of_training(row, ahead_of(row, store.list_trainings(*store.ACTIVE)) if waits else 0)
 
 
 def progress_of_training(row: Training, ahead: int = 0) -> TrainingProgress:

@@ -18,12 +18,13 @@ from typing import Any, Literal
 
 from cmlcore import RESEARCH_USE
 from cmlcore.errors import InputError
+from cmlcore.ground_truth.records import PHANTOM as PHANTOM
+from cmlcore.ground_truth.records import drawn
 from cmlcore.training.presets import PRESETS
 from cmlcore.training.run_dir import DATA, ENVIRONMENT, read_curves, read_json, read_settings, read_status
 from cmlcore.training.settings import TrainSettings
 
 Axis = Literal["epoch", "step", "minutes"]
-PHANTOM = "phantom"
 TYPES = {"type1": "Type 1: Mask R-CNN", "type2": "Type 2: Vision Transformer"}
 _QUIET = {"key", "title", "device", "threads", "workers", "data", "preset", "model", "classes", "save_s"}
 """Settings that decide no figure, or that are the question itself; paths stay on this machine."""
@@ -74,7 +75,7 @@ class Training:
         """Whether some of its images are phantoms, as their sources say."""
         sources = self.data.get("sources")
         if isinstance(sources, list) and sources:
-            return any(PHANTOM in str(s).casefold() for s in sources)
+            return drawn(sources)
         return self.slot is not None and TASKS[self.slot[0]].phantom
 
     @property

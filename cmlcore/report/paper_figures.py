@@ -41,6 +41,8 @@ _PAGE_STYLE = (
     "table{border-collapse:collapse;font-size:.9rem}th,td{padding:.3rem .7rem;text-align:left;"
     "border-bottom:1px solid #D9E0E5}th,.note{color:#5C6B75;font-weight:400}"
 )
+MARKED = 12
+"""A curve of no more points than this shows each: two that lie close would not be seen as a line."""
 _PANEL = {"xanchor": "left", "yanchor": "bottom", "showarrow": False}
 
 
@@ -122,9 +124,9 @@ def _draw(fig: go.Figure, kind: str, training: Training, axis: Axis, look: Look)
             name=f"{short}, {name}{word}",
             legendgroup=f"{kind} {name}",
             showlegend=not (col == 2 and name == "val"),
-            mode="lines" if len(xs) > 1 else "markers",
+            mode="lines" if len(xs) > MARKED else "lines+markers",
             line={"color": look.of(kind), "width": 2.5 if dash == "solid" else 1.75, "dash": dash},
-            marker={"color": look.of(kind), "size": 8},
+            marker={"color": look.of(kind), "size": 7},
             hovertemplate=f"{title}<br>{hover}<extra></extra>",
             row=1,
             col=col,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cmlcore import RESEARCH_USE
 from cmlcore.errors import InputError
+from cmlcore.files import whole_file, write_json
 from cmlcore.single_cell import metrics
 from cmlcore.single_cell.bench_table import FORMAT
 from cmlcore.single_cell.colours import SPACES, Space, side_of
@@ -48,6 +49,9 @@ class Plan:
         spaces: colour spaces.
         cut: "folds" (cross-validation), "holdout" (80/10/10), or "parts" (the set's own train, val, test).
         k: folds of the cross-validation.
+        side: of the fields in pixels.
+        whole_side: of those the whole model is tuned on; 0 is ``side``. Tuning costs hours without a GPU.
+        whole_most: images a class that the whole model is tuned and judged on; 0 is all.
 
     """
 
@@ -56,6 +60,9 @@ class Plan:
     spaces: tuple[Space, ...] = ("rgb",)
     cut: Cut = "folds"
     k: int = 5
+    side: int = SIDE
+    whole_side: int = 0
+    whole_most: int = 0
     tune: TuneSettings = field(default_factory=TuneSettings)
     seed: int = 0
     device: str = "auto"
@@ -68,6 +75,23 @@ class Plan:
         unknown = set(self.spaces) - set(SPACES)
         if unknown:
             raise InputError(f"“{unknown.pop()}” is not a colour space; choose one of {', '.join(SPACES)}.")
+
+    def passes(self) -> list[Pass]:
+        """What is done on the same images: both tunings in one, or each on images of its own."""
+        own = self.whole_side or self.side, self.whole_most
+        if own == (self.side, 0) or self.tunings == ("last",):
+            return [Pass(self.tunings, self.side, 0)]
+        last = [Pass(("last",), self.side, 0)] if "last" in self.tunings else []
+        return [*last, Pass(("whole",), *own)]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Ways of tuning that share their images: so many a class (0: all), so many pixels a side."""
+
+    tunings: tuple[Tuning, ...]
+    side: int
+    most: int
 
 
 def run(
@@ -98,26 +122,40 @@ def run(
     head: dict[str, Any] | None = None
     rows: list[dict[str, Any]] = []
     for name in plan.spaces:
-        side = side_of(name, SIDE)
-        store = folder / f"fields-{side}.npy"
-        try:
-            tell("Reading images", 0, len(cells.images))
-            fields, kept, refused = read_fields(
-                cells, mpp, side, lambda done, total: tell("Reading images", done, total), store
-            )
-            labels = np.array([cells.classes.index(i.cls) for i in kept], np.int64)
-            splits = _cut(plan, kept, labels)
-            head = head or _head(cells, kept, refused, mpp, plan)
-            for key in plan.starts:
-                done = _backbone(key, name, plan, fields, labels, splits, answers, tell, cancelled)
-                rows += [
-                    _row(key, tuning, name, per_fold, labels, kept, cells.classes)
-                    for tuning, per_fold in done.items()
-                ]
-                _write(folder, head, rows)
-        finally:
-            store.unlink(missing_ok=True)
+        for one in plan.passes():
+            side = side_of(name, one.side)
+            store = folder / f"fields-{side}.npy"
+            try:
+                tell("Reading images", 0, len(cells.images))
+                shown = _some(cells, one.most, plan.seed)
+                fields, kept, refused = read_fields(
+                    shown, mpp, side, lambda done, total: tell("Reading images", done, total), store
+                )
+                labels = np.array([cells.classes.index(i.cls) for i in kept], np.int64)
+                splits = _cut(plan, kept, labels)
+                head = head or _head(cells, kept, refused, mpp, plan)
+                for key in plan.starts:
+                    done = _backbone(key, one, name, plan, fields, labels, splits, answers, tell, cancelled)
+                    rows += [
+                        _row(key, tuning, name, one.side, per_fold, labels, kept, cells.classes)
+                        for tuning, per_fold in done.items()
+                    ]
+                    _write(folder, head, rows)
+            finally:
+                store.unlink(missing_ok=True)
     return _write(folder, head or {}, rows)
+
+
+def _some(cells: CellSet, most: int, seed: int) -> CellSet:
+    """At most so many images of each class, drawn by seed; 0 takes all."""
+    if not most:
+        return cells
+    rng = np.random.default_rng(seed)
+    chosen: list[CellImage] = []
+    for cls in cells.classes:
+        own = [i for i in cells.images if i.cls == cls]
+        chosen += [own[n] for n in sorted(rng.permutation(len(own))[:most])]
+    return replace(cells, images=tuple(chosen))
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:
@@ -142,6 +180,7 @@ Answer = dict[str, Any]
 
 def _backbone(
     key: str,
+    one: Pass,
     name: Space,
     plan: Plan,
     fields: NDArray[np.uint8],
@@ -154,13 +193,13 @@ def _backbone(
     """Every way of tuning and fold of one backbone in one colour space; finished ones are read back."""
     paths = {
         (tuning, n): answers / f"{key}-{tuning}-{name}-{n}.npz"
-        for tuning in plan.tunings
+        for tuning in one.tunings
         for n in range(len(splits))
     }
     classes = int(labels.max()) + 1
     what = f"{backbone(key).title}, {name}"
     if not all(p.is_file() for p in paths.values()):
-        recipe = Recipe(key, "last", name, plan.starts[key], tune=plan.tune, seed=plan.seed)
+        recipe = Recipe(key, "last", name, plan.starts[key], one.side, tune=plan.tune, seed=plan.seed)
         frozen = Frozen(
             recipe, fields, plan.device, lambda d, t: tell(f"{what}: features", d, t), cancelled=cancelled
         )
@@ -185,12 +224,11 @@ def _backbone(
                 )
                 probs = whole_probabilities(fitted, fields[splits[n].test], name, frozen.device)
             epochs = np.array([(e.train_loss, e.val_loss, e.val_accuracy) for e in fitted.epochs])
-            part = path.with_suffix(".part.npz")
-            np.savez(part, probs=probs, seconds=fitted.seconds, penalty=fitted.penalty, epochs=epochs)
-            part.replace(path)
+            with whole_file(path, durable=False) as part, part.open("wb") as f:
+                np.savez(f, probs=probs, seconds=fitted.seconds, penalty=fitted.penalty, epochs=epochs)
     return {
         tuning: [_read(paths[tuning, n], splits[n].test) for n in range(len(splits))]
-        for tuning in plan.tunings
+        for tuning in one.tunings
     }
 
 
@@ -212,6 +250,7 @@ def _row(
     key: str,
     tuning: Tuning,
     name: Space,
+    side: int,
     per_fold: list[Answer],
     labels: NDArray[np.int64],
     images: Sequence[CellImage],
@@ -227,6 +266,8 @@ def _row(
         "title": backbone(key).title,
         "tuning": tuning,
         "colours": name,
+        "images": len(images),
+        "side": side,
         "folds": [
             {"figures": _plain(f), **{k: a[k] for k in ("seconds", "penalty", "epochs")}}
             for f, a in zip(folds, per_fold, strict=True)
@@ -243,7 +284,13 @@ def _plain(values: dict[str, float]) -> dict[str, float | None]:
 def _head(
     cells: CellSet, kept: Sequence[CellImage], refused: Sequence[Refused], mpp: float | None, plan: Plan
 ) -> dict[str, Any]:
-    note = sizes_note([i.path for i in kept])
+    notes = [note] if (note := sizes_note([i.path for i in kept])) else []
+    if plan.whole_most:
+        notes.append(
+            f"Where the whole model is tuned, {plan.whole_most} images a class are used, seen with "
+            f"{plan.whole_side or plan.side} pixels a side for {plan.tune.epochs} passes; "
+            "more of each would do better."
+        )
     return {
         "format": FORMAT,
         "research_use": RESEARCH_USE,
@@ -252,9 +299,9 @@ def _head(
             "classes": {c: sum(i.cls == c for i in kept) for c in cells.classes},
             "mpp": mpp if mpp is not None else cells.mpp,
             "field_um": FIELD_UM,
-            "side": SIDE,
+            "side": plan.side,
             "refused": [asdict(r) for r in (*cells.refused, *refused)],
-            "notes": [note] if note else [],
+            "notes": notes,
         },
         "split": {"cut": plan.cut, "folds": plan.k if plan.cut == "folds" else 1, "unit": said(cells.unit)},
         "plan": _plan_json(plan),
@@ -271,15 +318,13 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
 
 def _write(folder: Path, head: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     whole = {**head, "rows": rows}
-    part = folder / "bench.json.part"
-    part.write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
-    part.replace(folder / "bench.json")
+    write_json(folder / "bench.json", whole, durable=False)
     return whole
 
 
 def _same_or_new(folder: Path, cells: CellSet, mpp: float | None, plan: Plan) -> None:
     """Keep answers of other images or settings from being taken for this bench's."""
-    fixed = {k: v for k, v in _plan_json(plan).items() if k in ("cut", "k", "tune", "seed")}
+    fixed = {k: v for k, v in _plan_json(plan).items() if k not in ("starts", "tunings", "spaces", "device")}
     names = [(i.path.name, i.cls, i.part, i.group) for i in cells.images]
     text = json.dumps([fixed, mpp, names], ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from cmlcore.errors import ModelError
+from cmlcore.errors import InputError, ModelError
+from cmlcore.files import whole_file, write_json
 from cmlcore.single_cell import shelf
 from cmlcore.single_cell.colours import Space, side_of, space, to_input
+from cmlcore.single_cell.probe import compile_body, features_of
 from cmlcore.single_cell.shelf import ClassifierCard
 from cmlcore.single_cell.unlike import Unlike
 from models.classifiers import Classifier, build, widen_input
-from models.device import autocast, choose_device, describe, set_threads
+from models.device import choose_device, describe, set_threads
 from models.registry import check_weights
 
 UNKNOWN = "unidentified"
@@ -70,15 +71,17 @@ class CellClassifier:
         self, card: ClassifierCard, net: Classifier, unlike: Unlike, device: torch.device, batch: int = 0
     ) -> None:
         self.card = card
-        self.device = describe(device)
         self.colours: Space = space(card.colours)
         self.side = side_of(self.colours, card.side)
         self.batch = batch or (64 if device.type == "cuda" else 16)
         self.torch_device = device
         self.net = net.eval().to(device)
+        self._body = compile_body(net, self.colours, self.side, device)
+        half = net.base.plain or device.type != "cpu"
+        self.device = describe(device, half, engine="OpenVINO" if self._body else "")
         if not net.base.plain:
             self.net.to(memory_format=torch.channels_last)
-        self._unlike = Unlike(unlike.means.to(device), unlike.whitening.to(device), unlike.limit)
+        self._unlike = replace(unlike, means=unlike.means.to(device), whitening=unlike.whitening.to(device))
 
     @torch.inference_mode()
     def classify(self, fields: NDArray[np.uint8]) -> Answers:
@@ -94,11 +97,10 @@ class CellClassifier:
         unlike = np.empty(len(fields), np.float32)
         for i in range(0, len(fields), self.batch):
             images = to_input(fields[i : i + self.batch], self.colours, self.torch_device)
-            with autocast(self.torch_device):
-                features = self.net.features(images)
-            features = features.float()
-            probs[i : i + self.batch] = self.net.head(features).softmax(dim=1).cpu().numpy()
-            unlike[i : i + self.batch] = self._unlike.score(features)
+            features = features_of(self.net, images, self._body, self.card.turns)
+            logits = self.net.head(features)
+            probs[i : i + self.batch] = logits.softmax(dim=1).cpu().numpy()
+            unlike[i : i + self.batch] = self._unlike.score(features, logits)
         return Answers(self.card.classes, probs, unlike)
 
 
@@ -118,20 +120,16 @@ def save(card: ClassifierCard, net: Classifier, unlike: Unlike, folder: Path | N
     state |= {
         "unlike.means": unlike.means.cpu().contiguous(),
         "unlike.whitening": unlike.whitening.cpu().contiguous(),
-        "unlike.limit": torch.tensor([unlike.limit]),
+        "unlike.scale": torch.tensor([unlike.limit, *unlike.distance, *unlike.energy]),
     }
     path = folder / f"{card.key}.safetensors"
-    part = path.with_suffix(".part")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(state, part)
-        digest = hashlib.sha256(part.read_bytes()).hexdigest()
-        part.replace(path)
+        with whole_file(path) as part:
+            save_file(state, part)
+            digest = hashlib.sha256(part.read_bytes()).hexdigest()
         made = replace(card, weights=path, sha256=digest)
-        text = json.dumps(made.to_json(), indent=2, ensure_ascii=False)
-        (folder / f"{card.key}.json").write_text(text + "\n", encoding="utf-8")
+        write_json(folder / f"{card.key}.json", made.to_json())
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise ModelError(
             f"The classifier “{card.key}” cannot be written to {folder.name}; free space."
         ) from e
@@ -165,15 +163,23 @@ def load_from(card: ClassifierCard, device: torch.device) -> CellClassifier:
         raise ModelError(
             f"The weights of “{card.key}” cannot be read as safetensors; fetch the file again."
         ) from e
+    if "unlike.scale" not in state:
+        raise ModelError(f"The classifier “{card.key}” was made by an earlier version; train it again.")
     try:
-        net = build(card.backbone, len(card.classes))
+        net = build(card.backbone, len(card.classes), side=card.side)
         if card.colours == "raw-packed":
             widen_input(net)
         own = {k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")}
         net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in own.items()})
-        limit = float(state["unlike.limit"].item())
-        unlike = Unlike(state["unlike.means"].float(), state["unlike.whitening"].float(), limit)
-    except (KeyError, RuntimeError) as e:
+        limit, *scales = state["unlike.scale"].tolist()
+        unlike = Unlike(
+            state["unlike.means"].float(),
+            state["unlike.whitening"].float(),
+            limit,
+            (scales[0], scales[1]),
+            (scales[2], scales[3]),
+        )
+    except (KeyError, RuntimeError, InputError) as e:
         raise ModelError(
             f"The weights of “{card.key}” do not fit the network its card describes; use the card they "
             "came with."

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmlcore.errors import InputError
 from cmlcore.single_cell.raw import unprocess
+from cmlcore.single_cell.spaces import SPACES as SPACES
+from cmlcore.single_cell.spaces import TITLES as TITLES
+from cmlcore.single_cell.spaces import Space as Space
+from cmlcore.single_cell.spaces import space as space
+from cmlcore.single_cell.stain import evened, ring
 from cmlcore.training.augment import looks, vary_look
 from cmlcore.training.settings import Augmentation
 from models.classifiers import Classifier, widen_input
 
-Space = Literal["rgb", "rgb+aug", "raw", "raw-packed"]
-SPACES: tuple[Space, ...] = get_args(Space)
-TITLES = {
-    "rgb": "RGB",
-    "rgb+aug": "RGB, augmented",
-    "raw": "Raw, linear",
-    "raw-packed": "Raw, packed mosaic",
-}
 _SAMPLE = 512  # images whose colours are measured
 _LOOKS = looks(Augmentation())
-
-
-def space(name: str) -> Space:
-    """A colour space by name.
-
-    Raises:
-        InputError: there is none of this name.
-
-    """
-    if name not in SPACES:
-        raise InputError(f"“{name}” is not a colour space; choose one of {', '.join(SPACES)}.")
-    return name
+_STRANGE = 0.5  # share of "stain+aug" fields in a look of another microscope; the rest keep their own
+_PALE = 0.15  # share of those that lose colour besides
+_ALONE = 0.25  # share of fields whose cell is shown without its neighbours
 
 
 def side_of(name: Space, side: int) -> int:
@@ -45,12 +30,22 @@ def side_of(name: Space, side: int) -> int:
     return 2 * side if name == "raw-packed" else side
 
 
-def to_input(fields: NDArray[np.uint8] | Tensor, name: Space, device: torch.device | str = "cpu") -> Tensor:
-    """Pixels uint8 ``(B, H, W, 3)`` as float32 ``(B, C, h, w)`` in 0..1, on the device."""
+def to_input(
+    fields: NDArray[np.uint8] | Tensor,
+    name: Space,
+    device: torch.device | str = "cpu",
+    rng: np.random.Generator | None = None,
+) -> Tensor:
+    """Pixels uint8 ``(B, H, W, 3)`` as float32 ``(B, C, h, w)`` in 0..1, on the device.
+
+    With ``rng``, as training sees them: what "stain+aug" evens out is varied once more.
+    """
     pixels = torch.as_tensor(np.ascontiguousarray(fields) if isinstance(fields, np.ndarray) else fields)
     x = pixels.to(device).permute(0, 3, 1, 2).float() / 255
     if name == "raw":
         return unprocess(x)
+    if name == "stain+aug":
+        return evened(x, rng)
     return unprocess(x, "packed") if name == "raw-packed" else x
 
 
@@ -69,12 +64,45 @@ def adapt(net: Classifier, name: Space, fields: NDArray[np.uint8]) -> None:
         net.set_colours(mean.tolist(), std.tolist())
 
 
-def varied(field: NDArray[np.uint8], rng: np.random.Generator, name: Space) -> NDArray[np.uint8]:
-    """A field as training sees it: turned and mirrored; with "rgb+aug" in another look and size too."""
+def varied(
+    field: NDArray[np.uint8], rng: np.random.Generator, name: Space, side: int = 0
+) -> NDArray[np.uint8]:
+    """A field as training sees it: turned, mirrored; in spaces with "+aug" in another look and size too.
+
+    Args:
+        field: uint8 ``(H, W, 3)``.
+        rng: from which all of it follows.
+        name: the colour space.
+        side: of the result in pixels; 0 keeps the field's.
+
+    """
+    if name == "stain+aug":
+        return _strange(field, rng, side or len(field))
     out = np.rot90(field, int(rng.integers(4)))[:, :: 1 - 2 * int(rng.integers(2))]
     if name == "rgb+aug":
         out = _zoomed(vary_look(np.ascontiguousarray(out), rng, _LOOKS), float(np.exp(rng.normal(0, 0.08))))
+    if side and side != len(field):
+        out = cv2.resize(out, (side, side), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(out)
+
+
+def _strange(field: NDArray[np.uint8], rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
+    """Turned by any angle, magnified, shifted; often in a strange look, sometimes without its neighbours."""
+    middle = (len(field) - 1) / 2
+    zoom = side / len(field) * float(np.exp(rng.normal(0, 0.1)))
+    matrix = cv2.getRotationMatrix2D((middle, middle), float(rng.uniform(0, 360)), zoom)
+    matrix[:, 2] += (side - 1) / 2 - middle + rng.normal(0, 0.02 * side, 2)
+    if rng.random() < 0.5:
+        field = np.ascontiguousarray(field[:, ::-1])
+    out: NDArray[np.uint8] = np.asarray(
+        cv2.warpAffine(field, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    )
+    if rng.random() < _STRANGE:
+        out = vary_look(out, rng, _LOOKS)
+        if rng.random() < _PALE:
+            grey, share = out.mean(axis=2, keepdims=True), rng.uniform(0.2, 0.8)
+            out = (out * (1 - share) + grey * share).astype(np.uint8)
+    return ring(out, float(rng.uniform(0.36, 0.52))) if rng.random() < _ALONE else out
 
 
 def _zoomed(field: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:

@@ -102,6 +102,7 @@ def read_fields(
     side: int = SIDE,
     progress: Callable[[int, int], None] | None = None,
     store: Path | None = None,
+    field_um: float = FIELD_UM,
 ) -> tuple[Rgb, list[CellImage], list[Refused]]:
     """Every image of a set, cut to its field.
 
@@ -110,6 +111,7 @@ def read_fields(
         mpp: µm per pixel; None takes what the set's layout says.
         side: of the fields in pixels.
         progress: told (done, all).
+        field_um: side of the field in µm.
         store: a file that holds the fields in place of the memory (a large set has gigabytes).
 
     Returns:
@@ -129,7 +131,7 @@ def read_fields(
     refused: list[Refused] = []
     for n, cell in enumerate(cells.images, 1):
         try:
-            fields[len(kept)] = cut_field(read_image(cell.path), scale, side=side)
+            fields[len(kept)] = cut_field(read_image(cell.path), scale, None, side, field_um)
             kept.append(cell)
         except InputError as e:
             refused.append(Refused(cell.path.name, str(e)))

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from cmlcore import RESEARCH_USE
 from cmlcore.classes import label
 from cmlcore.errors import RunError
+from cmlcore.files import whole_file
 
 if TYPE_CHECKING:
     from cmlcore.single_cell.stream import Named
@@ -51,30 +52,27 @@ def write_named(path: Path, chunks: Iterable[Named], classes: Sequence[str], fac
         facts: of the classifier (key, sha256), kept in the file.
 
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     told = {b"classes": json.dumps(list(classes)).encode(), b"facts": json.dumps(dict(facts)).encode()}
     cells = 0
-    try:
-        with pq.ParquetWriter(part, _SCHEMA.with_metadata(told), compression="zstd") as file:
-            for chunk in chunks:
-                a = chunk.answers
-                n = len(a)
-                flat = pa.array(a.probs.reshape(-1), pa.float32())
-                offsets = pa.array(np.arange(n + 1, dtype=np.int32) * len(classes))
-                columns = [
-                    pa.array(chunk.cell_ids),
-                    pa.array(a.named, pa.string()),
-                    pa.array(a.best, pa.string()),
-                    pa.array(a.probs.max(axis=1), pa.float32()),
-                    pa.array(a.unlike, pa.float32()),
-                    pa.ListArray.from_arrays(offsets, flat),
-                ]
-                file.write_batch(pa.record_batch(columns, schema=_SCHEMA))
-                cells += n
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        whole_file(path) as part,
+        pq.ParquetWriter(part, _SCHEMA.with_metadata(told), compression="zstd") as file,
+    ):
+        for chunk in chunks:
+            a = chunk.answers
+            n = len(a)
+            flat = pa.array(a.probs.reshape(-1), pa.float32())
+            offsets = pa.array(np.arange(n + 1, dtype=np.int32) * len(classes))
+            columns = [
+                pa.array(chunk.cell_ids),
+                pa.array(a.named, pa.string()),
+                pa.array(a.best, pa.string()),
+                pa.array(a.probs.max(axis=1), pa.float32()),
+                pa.array(a.unlike, pa.float32()),
+                pa.ListArray.from_arrays(offsets, flat),
+            ]
+            file.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+            cells += n
     return cells
 
 

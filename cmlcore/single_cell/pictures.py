@@ -47,6 +47,7 @@ def name_pictures(
     mpp: float,
     model: CellClassifier,
     progress: Callable[[int, int], None] | None = None,
+    seen: Callable[[NDArray[np.uint8]], None] | None = None,
 ) -> list[Picture]:
     """Name pictures, in the order given; the fields of a few hundred are held at once.
 
@@ -55,6 +56,7 @@ def name_pictures(
         mpp: µm per pixel of them.
         model: a loaded classifier.
         progress: told (done, all).
+        seen: given the fields of the pictures that can be used, in their order, some at a time.
 
     """
     out: list[Picture] = []
@@ -68,6 +70,8 @@ def name_pictures(
                 made.append(None)
             except InputError as e:
                 made.append(Picture(path.name, why=str(e)))
+        if seen is not None and fields:
+            seen(np.stack(fields))
         named = iter(_pictures([p for p, m in zip(group, made, strict=True) if m is None], fields, model))
         out += [m or next(named) for m in made]
         if progress is not None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from cmlcore.errors import ModelError
 from cmlcore.settings import settings
+from cmlcore.store.ids import unused
 from models.registry import usable
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models"
@@ -34,6 +35,7 @@ class ClassifierCard:
         classes: in the order of the network's outputs.
         field_um: side of the square around a cell that it sees.
         side: of that square in pixels.
+        turns: ways to turn and mirror a cell whose features are averaged: 1, 2, 4 or 8.
         weights: the safetensors file.
         sha256: of it.
         extra: data, split, figures with intervals, limits.
@@ -50,6 +52,7 @@ class ClassifierCard:
     side: int
     weights: Path
     sha256: str
+    turns: int = 1
     extra: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +61,7 @@ class ClassifierCard:
         return {**own, "classes": list(self.classes), "weights": self.weights.name, **self.extra}
 
 
-_FIELDS = ("key", "title", "backbone", "tuning", "colours", "classes", "field_um", "side", "sha256")
+_FIELDS = ("key", "title", "backbone", "tuning", "colours", "classes", "field_um", "side", "sha256", "turns")
 
 
 def user_folder() -> Path:
@@ -77,7 +80,8 @@ def read_card(path: Path, weights_dir: Path) -> ClassifierCard:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise ModelError(f"The classifier card {path.name} cannot be read as JSON; write it again.") from e
-    missing = [k for k in (*_FIELDS, "weights") if not isinstance(raw, dict) or k not in raw]
+    needed = (*(k for k in _FIELDS if k != "turns"), "weights")
+    missing = [k for k in needed if not isinstance(raw, dict) or k not in raw]
     if missing:
         raise ModelError(f"The classifier card {path.name} lacks {', '.join(missing)}; add what is missing.")
     try:
@@ -92,6 +96,7 @@ def read_card(path: Path, weights_dir: Path) -> ClassifierCard:
             side=int(raw["side"]),
             weights=weights_dir / Path(str(raw["weights"])).name,  # .name: it may not point elsewhere
             sha256=str(raw["sha256"]).lower(),
+            turns=int(raw.get("turns", 1)),  # cards were written without
             extra={k: v for k, v in raw.items() if k not in _FIELDS and k != "weights"},
         )
         _check(made)
@@ -105,6 +110,8 @@ def _check(made: ClassifierCard) -> None:
         raise ValueError("its key may hold only a-z, 0-9, dot, dash and underscore")
     if len(made.classes) < 2 or len(set(made.classes)) != len(made.classes):
         raise ValueError("it needs at least two classes, each named once")
+    if made.turns not in (1, 2, 4, 8):
+        raise ValueError("its turns must be 1, 2, 4 or 8")
     if made.tuning not in ("last", "whole"):
         raise ValueError("its tuning must be last or whole")
     if not 1 <= made.field_um <= 500 or not 32 <= made.side <= 2048:
@@ -149,8 +156,4 @@ def free_key(wanted: str) -> str:
     base = re.sub(r"[^a-z0-9_.-]+", "-", wanted.casefold()).strip("-._")[:56]
     if not base:
         raise ModelError(f"“{wanted}” cannot be a classifier's key; use letters and digits.")
-    taken = {c.key for c in cards()}
-    key, n = base, 2
-    while key in taken:
-        key, n = f"{base}-{n}", n + 1
-    return key
+    return unused(base, {c.key for c in cards()})

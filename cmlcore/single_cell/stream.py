@@ -66,6 +66,7 @@ def name_cells(
     filters: Filters | None = None,
     progress: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    seen: Callable[[NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[Named]:
     """Name the cells of a run.
 
@@ -78,6 +79,7 @@ def name_cells(
         filters: which cells; None names every leukocyte.
         progress: told the cells done so far.
         cancelled: asked between batches.
+        seen: given the fields of each chunk, in the order of its answers.
 
     Yields:
         Chunks in the order of cell_id.
@@ -105,6 +107,8 @@ def name_cells(
             fields = reading.result()
             if cancelled():
                 raise RunCancelledError("Naming the leukocytes was cancelled.")
+            if seen is not None:
+                seen(fields)
             yield Named(ids, model.classify(fields))
             done += len(ids)
             if progress is not None:

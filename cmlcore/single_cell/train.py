@@ -17,7 +17,7 @@ from cmlcore.single_cell.classify import CellClassifier, save
 from cmlcore.single_cell.colours import side_of
 from cmlcore.single_cell.data import CellSet
 from cmlcore.single_cell.fit import Fitted, Frozen, Recipe, Start, fit_whole
-from cmlcore.single_cell.images import FIELD_UM, SIDE, read_fields
+from cmlcore.single_cell.images import FIELD_UM, read_fields
 from cmlcore.single_cell.probe import never
 from cmlcore.single_cell.shelf import ClassifierCard
 from cmlcore.single_cell.splits import Split, by_parts, holdout, said
@@ -81,7 +81,7 @@ def train_classifier(
         return lambda done, total: tell(what, done, total) if tell is not None else None
 
     key = shelf.free_key(name)
-    side = side_of(recipe.colours, SIDE)
+    side = side_of(recipe.colours, recipe.side)
     fields, kept, refused = read_fields(cells, mpp, side, told("Reading images"))
     labels = np.array([cells.classes.index(i.cls) for i in kept], np.int64)
     groups = [i.group for i in kept]
@@ -92,7 +92,7 @@ def train_classifier(
     frozen = Frozen(recipe, fields, device, told("Features"), cancelled)
     n = len(cells.classes)
     if recipe.tuning == "last":
-        fitted = frozen.fit(labels, split, n)
+        fitted = frozen.fit(labels, split, n, refit=True)
     else:
         fitted = fit_whole(frozen, fields, labels, split, n, told("Training"), cancelled)
     card = ClassifierCard(
@@ -103,7 +103,7 @@ def train_classifier(
         colours=recipe.colours,
         classes=cells.classes,
         field_um=FIELD_UM,
-        side=SIDE,
+        side=recipe.side,
         weights=Path(f"{key}.safetensors"),
         sha256="",
     )

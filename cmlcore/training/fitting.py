@@ -33,6 +33,7 @@ from cmlcore.training.callbacks import (
     best_checkpoint,
     early_stop,
 )
+from cmlcore.training.card_text import card_markdown
 from cmlcore.training.data import Gathered, described, gather
 from cmlcore.training.data_module import CellData
 from cmlcore.training.environment import environment, precision_of
@@ -223,7 +224,8 @@ class _Training:
         }
         largest = float(np.percentile(sides, 95)) if len(sides) else 0.0
         card = card_of(self.settings, recipe, key, figures, facts, training, largest)
-        card_path = export(averaged_weights(kept), card, self.folder / run_dir.MODEL)
+        text = card_markdown(card, self.settings)
+        card_path = export(averaged_weights(kept), card, self.folder / run_dir.MODEL, text=text)
         install(card_path)
         message = f"Done: {trainer.global_step} steps; the model is “{key}”."
         if figures is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +15,11 @@ from torch import Tensor
 from cmlcore import RESEARCH_USE
 from cmlcore.classes import label
 from cmlcore.errors import ModelError
+from cmlcore.files import whole_file, write_json
 from cmlcore.ground_truth import MPP
+from cmlcore.ground_truth.records import drawn
 from cmlcore.settings import settings as cml_settings
+from cmlcore.store.ids import unused
 from cmlcore.training import run_dir
 from cmlcore.training.recipe import Recipe
 from cmlcore.training.settings import TrainSettings
@@ -33,7 +35,11 @@ _NON_COMMERCIAL = {
 
 
 def export(
-    weights: dict[str, Tensor], card: dict[str, Any], weights_dir: Path, cards_dir: Path | None = None
+    weights: dict[str, Tensor],
+    card: dict[str, Any],
+    weights_dir: Path,
+    cards_dir: Path | None = None,
+    text: str = "",
 ) -> Path:
     """Write ``<key>.safetensors`` (fp16) and ``<key>.json``, the card, with the file's sha256 filled in.
 
@@ -42,6 +48,7 @@ def export(
         card: the card's fields, ``key`` among them.
         weights_dir: where the weights go.
         cards_dir: where the card goes; by default beside the weights.
+        text: the card as people read it, for ``<key>.md`` beside the JSON; empty: no such file.
 
     Returns:
         The card's file.
@@ -55,18 +62,15 @@ def export(
     if broken:
         raise ModelError(f"The weights {', '.join(broken[:3])} are not finite in fp16; lower the rate.")
     path = weights_dir / f"{card['key']}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(half, part)
-    with part.open("rb") as f:
-        digest = hashlib.file_digest(f, "sha256").hexdigest()
     card_path = (cards_dir or weights_dir) / f"{card['key']}.json"
-    card_path.parent.mkdir(parents=True, exist_ok=True)
-    part.replace(path)
-    full = {**card, "weights": path.name, "sha256": digest}
-    card_part = card_path.with_suffix(".part")
-    card_part.write_text(json.dumps(full, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    card_part.replace(card_path)
+    with whole_file(path) as part:
+        save_file(half, part)
+        with part.open("rb") as f:
+            digest = hashlib.file_digest(f, "sha256").hexdigest()
+    if text:
+        with whole_file(card_path.with_suffix(".md")) as part:
+            part.write_text(text, encoding="utf-8")
+    write_json(card_path, {**card, "weights": path.name, "sha256": digest})
     return card_path
 
 
@@ -114,8 +118,16 @@ def card_of(
         "licence": licence(facts.get("sources", ())),
         "training": {**training, "preset": settings.preset, "seed": settings.seed, "curves": run_dir.CURVES},
         "metrics": metrics,
-        "limits": [RESEARCH_USE, "Figures are for microscopes and stains like those of the training images."],
+        "limits": limits(facts.get("sources", ())),
     }
+
+
+def limits(sources: Sequence[str]) -> list[str]:
+    """What a trained network must not be believed, as far as its training images tell."""
+    said = [RESEARCH_USE, "Figures are for microscopes and stains like those of the training images."]
+    if drawn(sources):
+        said.append("Cells it learned from are phantoms, drawn by a program: no figure here is of real ones.")
+    return said
 
 
 def default_title(settings: TrainSettings) -> str:
@@ -144,18 +156,13 @@ def free_key(settings: TrainSettings, folder: Path) -> str:
     wanted = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in wanted)[:56].strip(
         "-._"
     )
-    taken = {c.key for c in cards()}
-    key, n = wanted, 2
-    while key in taken:
-        key, n = f"{wanted}-{n}", n + 1
-    return key
+    return unused(wanted, {c.key for c in cards()})
 
 
 def install(card_path: Path) -> None:
-    """Copy a card and its weights to CML_HOME/models, weights first, so that a card never lacks its file."""
+    """Copy a card and its files to CML_HOME/models, the card last, so that it never lacks one."""
     models = cml_settings().home / "models"
-    models.mkdir(parents=True, exist_ok=True)
-    for path in (card_path.with_suffix(".safetensors"), card_path):
-        part = models / f"{path.name}.part"
-        shutil.copyfile(path, part)
-        part.replace(models / path.name)
+    files = [card_path.with_suffix(suffix) for suffix in (".safetensors", ".md", ".json")]
+    for path in (p for p in files if p.is_file()):
+        with whole_file(models / path.name) as part:
+            shutil.copyfile(path, part)

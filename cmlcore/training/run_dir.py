@@ -15,18 +15,27 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 from cmlcore.errors import InputError
+from cmlcore.files import read_json as read_json
+from cmlcore.files import whole_file
+from cmlcore.files import write_json as write_json
+from cmlcore.job_folder import STATUS as STATUS
+from cmlcore.job_folder import STOP as STOP
+from cmlcore.job_folder import clear_stop as clear_stop
+from cmlcore.job_folder import pid_alive as pid_alive
+from cmlcore.job_folder import read_status as read_status
+from cmlcore.job_folder import request_stop as request_stop
+from cmlcore.job_folder import stop_requested as stop_requested
+from cmlcore.job_folder import write_status as write_status
 from cmlcore.settings import settings as cml_settings
 from cmlcore.store.ids import new_id
 from cmlcore.training.settings import TrainSettings, checked
 
 SETTINGS, ENVIRONMENT, DATA, CURVES = "settings.json", "environment.json", "data.json", "curves.jsonl"
-STATUS, STOP, CHECKPOINTS, MODEL = "status.json", "stop", "checkpoints", "model"
+CHECKPOINTS, MODEL = "checkpoints", "model"
 LAST, BEST = f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/best.ckpt"
 
 OVER = ("done", "cancelled", "failed")
@@ -70,35 +79,6 @@ def read_settings(folder: Path) -> TrainSettings:
     return checked(raw)
 
 
-def write_status(folder: Path, **values: Any) -> None:
-    """Change some of the values in status.json; the others stay. Replaced whole, so never seen half."""
-    write_json(folder / STATUS, read_status(folder) | values)
-
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """How the training stands; ``{}`` where nobody has said so yet."""
-    return read_json(folder / STATUS)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; ``{}`` where there is none or it cannot be read."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all; the last of two writers wins."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def append_curve(folder: Path, event: dict[str, Any]) -> None:
     """Add one line to curves.jsonl."""
     with (folder / CURVES).open("a", encoding="utf-8") as f:
@@ -121,40 +101,10 @@ def forget_curve_after(folder: Path, step: int, validated: bool = True) -> None:
     """
     last = {"train": step, "val": step if validated else step - 1}
     kept = [e for e in read_curves(folder) if e["step"] <= last[e["split"]]]
-    part = folder / f"{CURVES}.part"
-    part.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
-    part.replace(folder / CURVES)
-
-
-def request_stop(folder: Path) -> None:
-    """Ask a training to end; it keeps its last step and can be resumed."""
-    (folder / STOP).touch()
-
-
-def stop_requested(folder: Path) -> bool:
-    """Whether somebody asked for the end."""
-    return (folder / STOP).exists()
-
-
-def clear_stop(folder: Path) -> None:
-    """Take the request back, as whoever resumes a training must."""
-    (folder / STOP).unlink(missing_ok=True)
+    with whole_file(folder / CURVES) as part:
+        part.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
 
 
 def can_resume(folder: Path) -> bool:
     """Whether there is a checkpoint to go on from."""
     return (folder / LAST).is_file()
-
-
-def pid_alive(status: dict[str, Any]) -> bool:
-    """Whether the process that wrote the status is still there."""
-    pid = status.get("pid")
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from cmlcore.classes import color, label
+from cmlcore.classes import UNIDENTIFIED, color, label
 from cmlcore.geometry import Mpp
 from cmlcore.ui import format as fmt
 from cmlcore.ui import widgets
@@ -17,6 +17,8 @@ from cmlcore.ui import widgets
 def cell_facts(cell: dict[str, Any], classes: Sequence[str], mpp: Mpp) -> None:
     """Class, confidence, probabilities and measures of one row of the cell table."""
     st.html(f'<div class="cmlp-cell">{widgets.chip(cell["cls"])}<b>{fmt.percent(cell["score"])}</b></div>')
+    if cell["cls"] == UNIDENTIFIED:
+        st.caption("Too unsure to name: the confidence lies below the least at which this run names a cell.")
     st.html(bars(cell["probs"], classes))
     widgets.facts(measures(cell, mpp))
 

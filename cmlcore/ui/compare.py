@@ -7,12 +7,13 @@ from typing import Any
 
 import streamlit as st
 
-from cmlcore.classes import label
+from cmlcore.classes import UNIDENTIFIED, label
 from cmlcore.store import Run, Slide
 from cmlcore.ui import charts, data, tables, widgets
 from cmlcore.ui import format as fmt
 from cmlcore.ui.sidebyside import side_by_side
 from cmlcore.ui.theme import PLOT_CONFIG, palette
+from cmlcore.ui.viewer import around
 
 ALL = "all"
 _MEASURES = {"Cells": "count", "Per cent": "share", "Per mm²": "per_mm2", "Mean confidence": "mean_score"}
@@ -50,7 +51,11 @@ def body(slide: Slide, a: Run, b: Run) -> None:
 def _viewers(slide: Slide, a: Run, b: Run, filters: dict[str, Any]) -> None:
     titles = (data.run_title(a), data.run_title(b))
     key = f"pair-{slide.id}-{a.scene}"
-    side_by_side(slide.id, a.scene, (a.id, b.id), key=key, titles=titles, height=520, filters=filters)
+    regions = None if a.rois is None or b.rois is None else [*a.rois, *b.rois]
+    side_by_side(
+        slide.id, a.scene, (a.id, b.id), key=key, titles=titles, height=520, filters=filters,
+        position=around(regions, 480, 520),
+    )  # fmt: skip
 
 
 def _filters(a: Run, b: Run) -> tuple[tuple[str, ...], float]:
@@ -65,6 +70,7 @@ def _filters(a: Run, b: Run) -> tuple[tuple[str, ...], float]:
             selection_mode="multi",
             default=tables.named(known),
             key=f"classes-{a.id}-{b.id}",
+            help=tables.UNIDENTIFIED_MEANS if UNIDENTIFIED in known else None,
         )
     with right:
         min_score = st.slider("Least confidence", 0.0, 1.0, 0.0, 0.01, key="score-pair")
@@ -73,7 +79,7 @@ def _filters(a: Run, b: Run) -> tuple[tuple[str, ...], float]:
 
 def _differences(a: Run, b: Run, first: list[tables.Line], second: list[tables.Line]) -> None:
     st.subheader("Differences", anchor=False)
-    st.html(difference_table(tables.pair_lines(first, second), names(a, b)))
+    st.html(difference_table(tables.pair_lines(first, second), (a, b)))
     st.html(f'<div class="cmlp-narrow">{facts_table(a, b)}</div>')
     areas = data.area_mm2(a), data.area_mm2(b)
     st.caption(
@@ -89,15 +95,18 @@ def names(a: Run, b: Run) -> tuple[str, str]:
     return (first, second) if first != second else (f"{first} (1)", f"{second} (2)")
 
 
-def difference_table(lines: list[tables.PairLine], titles: tuple[str, str]) -> str:
-    """HTML: per class both runs and the difference, for each measure."""
+def difference_table(lines: list[tables.PairLine], runs: tuple[Run, Run]) -> str:
+    """HTML: per class both runs and the difference, for each measure; a count leads to its cells."""
+    titles = names(*runs)
     head = ["Class", *(["1", "2", "2 − 1"] * 4)]
     groups = [("", 1), *((name, 3) for name in _MEASURES)]
     rows = [
         [
             widgets.chip(x.key) if x.key else x.name,
-            fmt.count(x.a.count),
-            fmt.count(x.b.count),
+            *(
+                data.cells_link(run, x.key, fmt.count(side.count)) if side.count else fmt.count(0)
+                for run, side in zip(runs, (x.a, x.b), strict=True)
+            ),
             fmt.signed(x.count_diff, 0),
             fmt.percent(x.a.share),
             fmt.percent(x.b.share),

@@ -21,7 +21,9 @@ from cmlcore.jobs import run_dir
 from cmlcore.slides.base import Scene
 from cmlcore.store import Run, Slide, get_slide
 from cmlcore.ui import format as fmt
-from cmlcore.ui.tables import ClassStats
+from cmlcore.ui.selection import CLS, RUN, SCENE, SLIDE
+from cmlcore.ui.tables import ClassStats, in_tree_order
+from cmlcore.ui.widgets import link
 from models.registry import ModelCard, card
 
 Rois = tuple[tuple[tuple[float, float], ...], ...]
@@ -76,7 +78,9 @@ def class_stats(q: Question) -> list[ClassStats]:
 def histogram(q: Question, measure: str, bins: int = 40) -> tuple[list[float], dict[str, list[int]]]:
     """Bin edges, and cells per bin by class."""
     h = table(q).histogram(measure, bins, q.filters)
-    return h.edges.tolist(), {k: v.tolist() for k, v in h.counts.items() if v.any()}
+    return h.edges.tolist(), {
+        k: h.counts[k].tolist() for k in in_tree_order([*h.counts]) if h.counts[k].any()
+    }
 
 
 def frame_of(*runs: Run) -> Box:
@@ -114,11 +118,12 @@ def _analysed(rois: Any, scene: Scene) -> shapely.Geometry:
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
-def strongest(q: Question, limit: int = 200) -> list[dict[str, Any]]:
-    """The cells of highest confidence: id, class, score, place and size."""
+def by_confidence(q: Question, limit: int = 200, *, falling: bool = True) -> list[dict[str, Any]]:
+    """The cells of highest confidence, or of lowest: id, class, score, place and size."""
     columns = ("cell_id", "cls", "score", "x_l0", "y_l0", "area_um2", "circularity")
     found = table(q).arrow(columns, q.filters)
-    order = np.argsort(-np.asarray(found["score"]), kind="stable")[:limit]
+    scores = np.asarray(found["score"])
+    order = np.argsort(-scores if falling else scores, kind="stable")[:limit]
     return list(found.take(order).to_pylist())
 
 
@@ -189,6 +194,12 @@ def region_text(run: Run) -> str:
 def run_title(run: Run) -> str:
     """One line that tells a run from its neighbours."""
     return f"{model_name(run)} · {region_text(run)} · {fmt.when(run.created_at)}"
+
+
+def cells_link(run: Run, key: str | None, text: str) -> str:
+    """HTML of a number of cells that leads to them in the viewer; ``key`` None: of every class."""
+    only = {CLS: key} if key else {}
+    return link(text, "viewer", {SLIDE: run.slide_id, SCENE: str(run.scene), RUN: run.id, **only})
 
 
 def run_mpp(run: Run) -> Mpp:

@@ -12,7 +12,7 @@ from cmlcore import store
 from cmlcore.demo import demo_path, truth_path
 from cmlcore.errors import CmlError, InputError
 from cmlcore.evaluation.result import Evaluation
-from cmlcore.ground_truth import kind_of
+from cmlcore.jobs.data_report import SEVERAL, found_sets
 from cmlcore.jobs.data_roots import data_roots
 from cmlcore.jobs.evaluate import (
     EvaluationJob,
@@ -37,8 +37,6 @@ POLL_S = 1.0
 LISTED = 200
 OTHER = "Another path"
 MODEL, RUN = "A model", "A stored run"
-WHOLE = ("public sets", "folder of sets", "QuPath")
-"""Kinds of folders that may hold several sets."""
 PARTS = {"val": "Validation", "train": "Training", "test": "Test", "all": "All"}
 
 
@@ -154,30 +152,25 @@ def _roots_text() -> str:
     return roots or "a folder named in CML_DATA or CML_IMPORT_DIRS"
 
 
-@st.cache_data(ttl=10, show_spinner=False)
 def folders_of_truth() -> list[Truth]:
-    """Ground truth that lies in the data roots or one folder below, told by what its reader would say."""
+    """Ground truth of images that lies in the data roots, told by what its reader would say."""
     found: list[Truth] = []
-    for root in data_roots():
-        if root == demo_path().parent:
+    for path, kind in ((Path(p), kind) for p, kind in found_sets().items()):
+        root = next(r for r in data_roots() if path == r or path.parent == r)
+        if root == demo_path().parent.resolve():
             continue  # truth of slides, not of images
-        kind, where = kind_of(root), _root_name(root)
-        if kind is not None:
-            found.append(Truth(root, f"All of the {where}" if kind in WHOLE else where.capitalize()))
-        if kind is None or kind in WHOLE:
-            inside = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-            taken = {t.title for t in found}
-            found += [
-                Truth(p, f"{p.name} ({where})" if p.name in taken else p.name)
-                for p in inside
-                if kind_of(p) is not None
-            ]
+        where = _root_name(root)
+        if path == root:
+            title = f"All of the {where}" if kind in SEVERAL else where.capitalize()
+        else:
+            title = f"{path.name} ({where})" if path.name in {t.title for t in found} else path.name
+        found.append(Truth(path, title))
     return found[:LISTED]
 
 
 def _root_name(root: Path) -> str:
     """A data root as people know it; its path stays on the server."""
-    if root == settings().home / "data":
+    if root == (settings().home / "data").expanduser().resolve():
         return "own data"
     named = settings().data
     return "data folder" if named and root == named.expanduser().resolve() else f"folder {root.name}"
@@ -228,7 +221,8 @@ def result(key: str) -> Evaluation:
 
 def title(job: EvaluationJob) -> str:
     """One line that tells an evaluation from its neighbours."""
-    return f"{subject(job)} · {fmt.when(job.created)}"
+    state = f" · {job.state}" if job.state in ("cancelled", "failed") else ""
+    return f"{subject(job)} · {fmt.when(job.created)}{state}"
 
 
 def subject(job: EvaluationJob) -> str:

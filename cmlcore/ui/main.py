@@ -30,6 +30,7 @@ def main() -> None:
                 _page("slides", "Slides", "photo_library", default=True),
                 _page("viewer", "Viewer", "biotech"),
                 _page("runs", "Runs", "checklist"),
+                _page("cells", "Single cells", "grid_view"),
             ],
             "Read": [
                 _page("results", "Results", "bar_chart"),
@@ -38,6 +39,7 @@ def main() -> None:
             "Learn": [
                 _page("train", "Train", "model_training"),
                 _page("evaluate", "Evaluate", "rule"),
+                _page("bench", "Classifier bench", "leaderboard"),
                 _page("paper", "Paper comparison", "article"),
             ],
             "Know": [

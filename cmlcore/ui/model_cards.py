@@ -8,12 +8,13 @@ from typing import Any
 
 import streamlit as st
 
+from cmlcore.classes import CLASSES, label
 from cmlcore.jobs import device_report
 from cmlcore.ui import format as fmt
 from cmlcore.ui import widgets
 from cmlcore.ui.evaluation_charts import calibration_map
 from cmlcore.ui.theme import PLOT_CONFIG, palette
-from models.registry import SHIPPED, ModelCard
+from models.registry import SHIPPED, ModelCard, cards
 
 SHOWN = 6
 """Rows of figures that are not folded away."""
@@ -27,6 +28,10 @@ def model_card(card: ModelCard) -> None:
             st.subheader(widgets.plain(card.title), anchor=False, width="content")
             if card.weights.is_file():
                 st.badge("Ready", icon=":material/check:", color="green")
+                st.page_link(
+                    "../../pages/evaluate.py", label="Evaluate it", icon=":material/rule:",
+                    query_params={"model": card.key},
+                )  # fmt: skip
             else:
                 st.badge("Weights missing", icon=":material/error:", color="red")
         widgets.class_chips(card.classes)
@@ -67,15 +72,28 @@ def _texts(card: ModelCard) -> None:
 
 
 def text_lines(value: Any, name: str = "") -> Iterator[str]:
-    """A card's text, list of texts or texts by name as Markdown lines."""
-    if isinstance(value, Mapping):
+    """A card's text, list of texts or texts by name as Markdown lines; names and numbers share a line."""
+    if isinstance(value, Mapping) and value and all(map(_is_number, value.values())):
+        yield from text_lines(", ".join(f"{_class_name(k)} {fmt.count(n)}" for k, n in value.items()), name)
+    elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from text_lines(inner, f"{name} {key}".strip())
+            if key != "sha256":  # for machines; the JSON card has it
+                yield from text_lines(inner, f"{name} {key}".strip())
+    elif isinstance(value, list) and name:
+        yield from text_lines(", ".join(map(str, value)), name)
     elif isinstance(value, list):
         for inner in value:
             yield from text_lines(inner, name)
     elif value is not None:
         yield (f":gray[{widgets.plain(name)}:] " if name else "") + widgets.plain(str(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _class_name(key: str) -> str:
+    return label(key) if key in CLASSES else key
 
 
 def _size(path: Path) -> str:
@@ -84,16 +102,26 @@ def _size(path: Path) -> str:
 
 def metric_rows(metrics: Mapping[str, Any], under: str = "") -> Iterator[list[str]]:
     """Rows of data set and all its figures as HTML, from a card's nested numbers."""
+    under = under or str(metrics.get("part", ""))
     own = [
-        f"{widgets.text(name.replace('_', ' '))}\u00a0<b>{value:.4g}</b>"
+        f"{widgets.text(_said(name))}\u00a0<b>{_figure(value)}</b>"
         for name, value in metrics.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        if _is_number(value)
     ]
     if own:
         yield [widgets.text(under or "–"), " · ".join(own)]
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            yield from metric_rows(value, f"{under}, {name.replace('_', ' ')}" if under else name)
+            yield from metric_rows(value, f"{under}, {_said(name)}" if under else name)
+
+
+def _said(name: str) -> str:
+    return name.replace("50_95", "50:95").replace("_", " ")
+
+
+def _figure(value: float) -> str:
+    """Shares to three places, so that they can be held against each other; counts whole."""
+    return f"{value:.3f}" if isinstance(value, float) and 0 < abs(value) <= 1 else f"{value:.4g}"
 
 
 def _metrics(card: ModelCard) -> None:
@@ -159,7 +187,8 @@ def calibration_curves(raw: Any) -> dict[str, tuple[list[float], list[float]]]:
 
 
 def _in_full(card: ModelCard) -> None:
-    text = SHIPPED / "cards" / f"{card.key}.md"
+    shipped = card.weights.parent == SHIPPED / "weights"
+    text = SHIPPED / "cards" / f"{card.key}.md" if shipped else card.weights.with_name(f"{card.key}.md")
     if text.is_file():
         with st.expander("Model card in full", icon=":material/description:"):
             st.markdown(text.read_text(encoding="utf-8"))
@@ -169,5 +198,7 @@ def device_line() -> None:
     """The device that works here and how fast it was."""
     report = device_report()
     name = report.name if report.kind != "unknown" else "not asked yet"
-    speed = f" · {widgets.speed(report.mm2_per_s)} measured with {report.model}" if report.mm2_per_s else ""
+    titles = {c.key: c.title.partition(":")[0] for c in cards()}
+    model = widgets.plain(titles.get(report.model, report.model))
+    speed = f" · {widgets.speed(report.mm2_per_s)} measured with {model}" if report.mm2_per_s else ""
     st.caption(f":material/memory: Device: {name}{speed}")

@@ -68,17 +68,12 @@ def title(training: Training) -> str:
     """One line that tells a training from its neighbours."""
     made = datetime.fromtimestamp((training.folder / SETTINGS).stat().st_mtime, UTC)
     best = training.best
-    parts = [fmt.when(made), widgets.status_text(_state(training))]
+    parts = [fmt.when(made), widgets.status_text(str(training.status.get("state", "done")))]
     if best is not None:
         parts.append(f"mAP50 {best['map50']:.3f}")
     if training.phantom:
         parts.append(paper.PHANTOM)
     return " · ".join(parts)
-
-
-def _state(training: Training) -> str:
-    state = str(training.status.get("state", "done"))
-    return "queued" if state == "waiting" else state
 
 
 def look(colors: Palette) -> paper_figures.Look:

@@ -26,7 +26,8 @@ def draw(now: Progress, heading: str) -> None:
     with st.container(border=True, gap="xsmall", key=f"progress-{now.run_id}"):
         if heading:
             st.markdown(heading)
-        st.markdown(f"**{now.stage_label}**  \n{left_text(now)}")
+        left = left_text("run", now.fraction, now.eta_s, now.ahead if now.status == "queued" else None)
+        st.markdown(f"**{now.stage_label}**  \n{left}")
         st.progress(min(1.0, max(0.0, now.fraction)))
         st.caption(" · ".join(detail_texts(now)))
         stopping = st.session_state.get(f"stopping-{now.run_id}", False)
@@ -41,16 +42,20 @@ def draw(now: Progress, heading: str) -> None:
             st.rerun(scope="fragment")
 
 
-def left_text(now: Progress) -> str:
-    """Share done and time left over all stages, as far as known."""
-    if now.status == "queued":
-        return (
-            "Next in line"
-            if not now.ahead
-            else f"{now.ahead} run{'s' if now.ahead > 1 else ''} before this one"
-        )
-    share = fmt.percent(now.fraction, 0)
-    return f"{share} · about {fmt.duration(now.eta_s)} left" if now.eta_s is not None else share
+def left_text(thing: str, fraction: float, left_s: float | None, ahead: int | None) -> str:
+    """Share done and time left, as far as known; for what waits, how many come before.
+
+    Args:
+        thing: what it is one of, "run" or "training".
+        fraction: share behind, 0..1.
+        left_s: seconds left; None while unknown.
+        ahead: how many come before; None for one that does not wait.
+
+    """
+    if ahead is not None:
+        return f"{ahead} {thing}{'s' if ahead > 1 else ''} before this one" if ahead else "Next in line"
+    share = fmt.percent(fraction, 0)
+    return f"{share} · about {fmt.duration(left_s)} left" if left_s is not None else share
 
 
 def detail_texts(now: Progress) -> list[str]:

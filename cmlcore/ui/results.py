@@ -18,6 +18,7 @@ from cmlcore.ui.theme import MAP_CONFIG, PLOT_CONFIG, palette
 CELL_ZOOM = 2.0  # screen pixels per level-0 pixel when a single cell is opened
 BIN_ON_SCREEN = 600  # screen pixels for a square of the map when it is opened
 ALL = "all"
+SUREST, DOUBTFUL = "Most confident", "Most doubtful"
 
 
 def downloads(run: Run) -> None:
@@ -54,7 +55,7 @@ def body(run: Run) -> None:
         area = data.area_mm2(run, rois)
         lines = tables.count_lines(data.class_stats(question), area)
         _figures_in_short(run, lines[-1], area, _unidentified(question, known))
-        _numbers(lines, area, limited=rois is not None)
+        _numbers(run, lines, area, limited=rois is not None)
         _distributions(question)
         _single_cells(run, question)
         _manifest(run)
@@ -71,6 +72,7 @@ def _filters(run: Run, known: tuple[str, ...]) -> tuple[tuple[str, ...], float]:
             selection_mode="multi",
             default=tables.in_tree_order(tables.named(known)),
             key=f"classes-{run.id}",
+            help=tables.UNIDENTIFIED_MEANS if UNIDENTIFIED in known else None,
         )
     with right:
         min_score = st.slider("Least confidence", 0.0, 1.0, 0.0, 0.01, key=f"score-{run.id}")
@@ -98,13 +100,13 @@ def _figures_in_short(run: Run, whole: tables.Line, area: float, unidentified: i
         st.metric("Time", fmt.duration(run.worked_s), width="content")
 
 
-def _numbers(lines: list[tables.Line], area: float, *, limited: bool) -> None:
+def _numbers(run: Run, lines: list[tables.Line], area: float, *, limited: bool) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Counts", anchor=False)
-        st.html(count_table(lines))
+        st.html(count_table(lines, run))
         st.caption(
-            f"Per cent of the {fmt.count(lines[-1].count)} cells shown. "
+            f"Per cent of the {fmt.count(lines[-1].count)} cells shown; confidence and area are means. "
             f"Density per mm² of the {fmt.area_mm2(area)} "
             + ("inside the marked region." if limited else "analysed, empty glass included.")
         )
@@ -114,14 +116,14 @@ def _numbers(lines: list[tables.Line], area: float, *, limited: bool) -> None:
         _plot(charts.class_bars(counts, palette()), "Cells by class")
 
 
-def count_table(lines: list[tables.Line]) -> str:
-    """HTML of the count table."""
-    return widgets.table_html(
-        ["Class", "Cells", "Per cent", "Per mm²", "Mean confidence", "Mean area"],
+def count_table(lines: list[tables.Line], run: Run) -> str:
+    """HTML of the count table; a count leads to its cells in the viewer."""
+    table = widgets.table_html(
+        ["Class", "Cells", "%", "Per mm²", "Confidence", "Area"],
         [
             [
                 widgets.chip(x.key) if x.key else x.name,
-                fmt.count(x.count),
+                data.cells_link(run, x.key, fmt.count(x.count)) if x.count else fmt.count(0),
                 fmt.percent(x.share),
                 fmt.significant(x.per_mm2),
                 fmt.percent(x.mean_score),
@@ -130,6 +132,7 @@ def count_table(lines: list[tables.Line]) -> str:
             for x in lines
         ],
     )
+    return f'<div class="cmlp-scroll">{table}</div>'
 
 
 def _distributions(question: data.Question) -> None:
@@ -247,14 +250,18 @@ def _look(run: Run, x_l0: float, y_l0: float, zoom: float) -> None:
 
 
 def _gallery(run: Run, question: data.Question) -> None:
-    st.subheader("Most confident cells", anchor=False)
-    found = data.strongest(question)
+    st.subheader("Single cells", anchor=False)
+    order = st.segmented_control(
+        "Order", [SUREST, DOUBTFUL], default=SUREST, required=True, key=f"cells-order-{run.id}",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    found = data.by_confidence(question, falling=order == SUREST)
     if not found:
         st.caption("No cell passes the filters; lower the confidence or choose more classes.")
         return
     chosen = st.dataframe(
         cell_rows(found),
-        key=f"cells-{run.id}",
+        key=f"cells-{run.id}-{order}",
         hide_index=True,
         height=430,
         on_select="rerun",

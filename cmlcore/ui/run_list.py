@@ -29,7 +29,7 @@ def finished(runs: list[Run], names: Mapping[str, str]) -> None:
         rows(runs, names),
         "runs-table",
         {
-            "Cells": st.column_config.NumberColumn(format="localized"),
+            "Cells": st.column_config.NumberColumn(format="localized", help="With those unidentified"),
             "mm²/s": st.column_config.NumberColumn(format="%.3g"),
             "Started": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },

@@ -15,9 +15,14 @@ import streamlit as st
 from cmlcore.errors import InputError
 from cmlcore.store import Slide, get_run
 
-SLIDE, SCENE, RUN, AT = "slide", "scene", "run", "at"
+SLIDE, SCENE, RUN, AT, CLS = "slide", "scene", "run", "at", "cls"
 NO_RUN = "none"
-_BELOW = {SLIDE: (SCENE, RUN, "a", "b", AT), SCENE: (RUN, "a", "b", AT), "evaluation": ("with",)}
+_BELOW = {
+    SLIDE: (SCENE, RUN, "a", "b", AT, CLS),
+    SCENE: (RUN, "a", "b", AT, CLS),
+    RUN: (CLS,),
+    "evaluation": ("with",),
+}
 """What a change of one choice makes void."""
 
 
@@ -74,9 +79,16 @@ def select(
         key=key,
         icon=icon,
         label_visibility="visible" if label_visibility == "visible" else "collapsed",
-        on_change=lambda: choose(name, st.session_state[key]),
+        on_change=_follow,
+        args=(name, key, options),
         placeholder="Nothing to choose yet",
     )
+
+
+def _follow(name: str, key: str, options: Sequence[str]) -> None:
+    """A choice made in the widget; what is none is the old label of an option that has a new one."""
+    if st.session_state[key] in options:
+        choose(name, st.session_state[key])
 
 
 def select_slide(slides: Mapping[str, Slide]) -> str:

@@ -20,6 +20,7 @@ def side_by_side(
     height: int = 560,
     rois: Sequence[Polygon] | None = None,
     filters: dict[str, Any] | None = None,
+    position: tuple[float, float, float] | None = None,
 ) -> tuple[ViewerState, ViewerState]:
     """Show two viewers that move together; the lock lives in the browser and costs no rerun.
 
@@ -32,6 +33,7 @@ def side_by_side(
         height: of both in CSS pixels.
         rois: regions to show in both.
         filters: as for ``slide_viewer``, for both.
+        position: as for ``slide_viewer``, for both.
 
     Returns:
         The states of the left and the right viewer.
@@ -50,6 +52,7 @@ def side_by_side(
                     height=height,
                     rois=rois,
                     filters=filters,
+                    position=position,
                     group=key,
                     title=title,
                 )

@@ -37,6 +37,10 @@ def in_tree_order(keys: Sequence[str]) -> list[str]:
     return sorted(keys, key=lambda k: (place.get(k, len(place)), k))
 
 
+UNIDENTIFIED_MEANS = "Unidentified: found, but the network is too unsure to say what it is."
+"""For whoever meets the word on a page."""
+
+
 def named(keys: Sequence[str]) -> tuple[str, ...]:
     """The classes without "unidentified": what is shown and counted unless somebody asks for more."""
     return tuple(k for k in keys if k != UNIDENTIFIED)

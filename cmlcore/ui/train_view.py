@@ -19,6 +19,7 @@ from cmlcore.training import run_dir
 from cmlcore.ui import format as fmt
 from cmlcore.ui import train_charts, widgets
 from cmlcore.ui.model_cards import KINDS
+from cmlcore.ui.progress import left_text
 from cmlcore.ui.theme import PLOT_CONFIG, palette
 from cmlcore.ui.train_data import class_table
 
@@ -64,7 +65,8 @@ def progress_panel(now: TrainingProgress, heading: str = "") -> None:
     with st.container(border=True, gap="xsmall", key=f"training-{now.training_id}"):
         if heading:
             st.markdown(heading)
-        st.markdown(f"**{stage_text(now)}**  \n{left_text(now)}")
+        left = left_text("training", now.fraction, now.left_s, now.ahead if now.status == "queued" else None)
+        st.markdown(f"**{stage_text(now)}**  \n{left}")
         st.progress(now.fraction)
         st.caption(" · ".join(detail_texts(now)))
         with st.container(horizontal=True, gap="small"):
@@ -88,18 +90,6 @@ def stage_text(now: TrainingProgress) -> str:
     if now.stopping:
         return "Saving a checkpoint"
     return widgets.plain(now.stage.rstrip(".")) or "Starting"
-
-
-def left_text(now: TrainingProgress) -> str:
-    """Share done and time left, as far as known."""
-    if now.status == "queued":
-        return (
-            f"{now.ahead} training{'s' if now.ahead > 1 else ''} before this one"
-            if now.ahead
-            else "Next in line"
-        )
-    share = fmt.percent(now.fraction, 0)
-    return f"{share} · about {fmt.duration(now.left_s)} left" if now.left_s is not None else share
 
 
 def detail_texts(now: TrainingProgress) -> list[str]:

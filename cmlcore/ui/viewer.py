@@ -118,5 +118,18 @@ def url_position() -> tuple[float, float, float] | None:
     return x, y, zoom
 
 
+def around(rois: Sequence[Polygon] | None, width: int, height: int) -> tuple[float, float, float] | None:
+    """The position that shows all regions in a viewer of about this size in CSS px.
+
+    None where the URL has a position or there is no region: the viewer then begins as it would.
+    """
+    if not rois or url_position() is not None:
+        return None
+    points = [p for roi in rois for p in roi]
+    x0, y0, x1, y1 = (pick(p[i] for p in points) for pick in (min, max) for i in (0, 1))
+    zoom = 0.9 * min(width / max(1.0, x1 - x0), height / max(1.0, y1 - y0))
+    return (x0 + x1) / 2, (y0 + y1) / 2, min(1.0, zoom)
+
+
 def _noted() -> None:
     """Streamlit names a component's state only after a callback for it; the value itself is in the result."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -23,6 +24,7 @@ _STATUS: dict[str, tuple[str, str, Tone]] = {
     "refused": ("Refused", ":material/block:", "red"),
     "deleting": ("Deleting", ":material/delete:", "gray"),
     "queued": ("Queued", ":material/schedule:", "gray"),
+    "waiting": ("Waiting", ":material/schedule:", "gray"),
     "running": ("Running", ":material/play_arrow:", "blue"),
     "done": ("Done", ":material/check:", "green"),
     "failed": ("Failed", ":material/error:", "red"),
@@ -80,6 +82,18 @@ def chip(key: str, note: str = "") -> str:
     """HTML of a class: its colour and its name."""
     dot = f'<i style="background:{color(key)}"></i>'
     return f'<span class="cmlp-chip">{dot}{escape(label(key))}{escape(note)}</span>'
+
+
+def link(text: str, page: str, query: Mapping[str, str]) -> str:
+    """HTML of a text that leads to another page.
+
+    Args:
+        text: HTML made by this package.
+        page: name of the page in the URL.
+        query: of the URL.
+
+    """
+    return f'<a class="cmlp-link" href="{escape(f"{page}?{urlencode(query)}")}" target="_self">{text}</a>'
 
 
 def class_chips(keys: Iterable[str]) -> None:

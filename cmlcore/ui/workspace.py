@@ -15,13 +15,14 @@ from cmlcore.ui.progress import live_progress
 from cmlcore.ui.segment_panel import segment_panel
 from cmlcore.ui.selection import RUN, SLIDE
 from cmlcore.ui.theme import PICTURE_HEIGHT
-from cmlcore.ui.viewer import slide_viewer
+from cmlcore.ui.viewer import around, slide_viewer
 
 
 @st.fragment
-def workspace(slide: Slide, scene: int, run: Run | None) -> None:
-    """Picture and panel; a click on a cell draws only this anew."""
+def workspace(slide: Slide, scene: int, run: Run | None, only: str | None = None) -> None:
+    """Picture and panel; a click on a cell draws only this anew. ``only``: the one class shown at first."""
     picture, panel = st.columns([4, 1.15], gap="medium")
+    panel = panel.container(key="beside-viewer")
     overlay = run.id if run and (run.status in ACTIVE or run.blocks_done) else None
     with picture, widgets.said_plainly():
         seen = slide_viewer(
@@ -32,6 +33,8 @@ def workspace(slide: Slide, scene: int, run: Run | None) -> None:
             height=PICTURE_HEIGHT,
             draw="rectangle",
             rois=run.rois if run else None,
+            filters={"classes": [only], "min_score": 0.0} if only else None,
+            position=around(run.rois if run else None, 760, PICTURE_HEIGHT),
             card=False,
         )
         with panel:
@@ -80,7 +83,7 @@ def _cells(run: Run, cell: int | None) -> None:
     if unsure:
         st.caption(
             f"{fmt.count(unsure)} more are unidentified: found, but too unsure to name. "
-            "The legend in the picture shows them."
+            "Tick them in the legend of the picture to see them."
         )
     if run.status == "done":
         st.page_link(

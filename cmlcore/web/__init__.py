@@ -13,7 +13,7 @@ __all__ = ["lifespan", "middleware", "require_loopback", "routes"]
 
 def routes() -> list[BaseRoute]:
     """All routes beside Streamlit's own."""
-    from cmlcore.web import assets, exports, overlay, tiles, uploads
+    from cmlcore.web import assets, exports, namings, overlay, pictures, tiles, uploads
 
     return [
         Route("/assets/{name}", assets.asset),
@@ -25,6 +25,10 @@ def routes() -> list[BaseRoute]:
         Route("/overlay/{run}/{gx:int}_{gy:int}.bin", overlay.tile),
         Route("/cells/{run}/{cell:int}.json", overlay.cell),
         Route("/exports/{run}.{kind}", exports.report),
+        Route("/namings/{naming}/{row:int}.jpeg", namings.crop),
+        Route("/namings/{naming}.csv", namings.answers),
+        Route("/pictures", pictures.batch, methods=["POST"]),
+        Route("/pictures/{batch}/{number:int}", pictures.single, methods=["PUT"]),
         Route("/uploads", uploads.collection, methods=["OPTIONS", "POST"]),
         Route("/uploads/{upload}", uploads.single, methods=["HEAD", "PATCH", "DELETE"]),
     ]

@@ -63,7 +63,7 @@ def test_a_training_from_the_page_to_the_model(page: Page, home: Path) -> None:
     assert steps[-1] > stood
 
     page.get_by_role("link", name="The model").click()
-    expect(page.get_by_text("Drawn cells")).to_be_visible(timeout=120_000)
+    expect(page.get_by_role("heading", name="Drawn cells").first).to_be_visible(timeout=120_000)
     page.goto("/train")
     expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=120_000)
 

@@ -81,6 +81,22 @@ def test_weights_may_not_lie_outside_the_folder(user_models: Path) -> None:
     assert registry.card("mine").weights == user_models / "secret.safetensors"
 
 
+def test_a_calibration_fitted_to_other_weights_is_not_used(
+    user_models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    maps = {"leukocyte": {"x": [0.0, 1.0], "y": [0.2, 0.9]}}
+    own = {"calibration": maps, "calibrated_on": {"weights_sha256": GOOD["sha256"], "images": 3}}
+    put(user_models, **own, unidentified_score=0.2)
+    assert registry.card("mine").extra["calibration"] == maps
+    other = {**own, "calibrated_on": {"weights_sha256": "0" * 64}}
+    put(user_models, **other)
+    for _ in range(2):
+        made = registry.card("mine")
+        assert not {"calibration", "calibrated_on"} & set(made.to_json())
+        assert made.min_score == GOOD["min_score"]
+    assert caplog.text.count("fitted to other weights") == 1  # said once, though the card is read often
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from shapely.geometry import Polygon
+from tiny_vit import TINY, noise, same, tiny_card, tiny_net
 
 from cmlcore.errors import ModelError
 from models import registry, type2
-from models.registry import ModelCard
 from models.windowed_vit import REACH, VitConfig, WindowedVit, fold_norms
-
-TINY = VitConfig(backbone="vit_tiny_patch16_224", window=64, taps=(1, 3, 5), width=64)
 
 
 @pytest.fixture(scope="module")
 def net() -> WindowedVit:
-    torch.manual_seed(0)
-    made = WindowedVit(TINY).eval()
-    for m in made.modules():  # running statistics as a trained network has them
-        if isinstance(m, torch.nn.BatchNorm2d):
-            m.running_mean.normal_(0, 0.1)
-            m.running_var.uniform_(0.5, 1.5)
-    return made
-
-
-def noise(h: int, w: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (1, 3, h, w), dtype=np.uint8))
+    return tiny_net()
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2"])
@@ -74,34 +59,8 @@ def test_folded_norms_change_nothing(net):
         torch.testing.assert_close(folded(noise(64, 128)), net(noise(64, 128)), atol=1e-3, rtol=1e-3)
 
 
-def tiny_card(folder: Path, net: WindowedVit, **changes: object) -> ModelCard:
-    path = folder / "tiny.safetensors"
-    save_file({k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}, path)
-    fields: dict[str, object] = {
-        "key": "tiny",
-        "title": "Tiny",
-        "kind": "type2",
-        "classes": ("erythrocyte", "leukocyte", "thrombocyte"),
-        "mpp": 0.2,
-        "tile": 256,
-        "margin": 64,
-        "align": 64,
-        "weights": path,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "min_score": 0.5,
-        "extra": {"architecture": TINY.as_dict(), "grouping": {"presence": 0.05, "peak": 0.05}},
-    }
-    return ModelCard(**{**fields, **changes})  # type: ignore[arg-type]
-
-
-def same(a, b) -> bool:
-    arrays = ("classes", "scores", "probs", "anchors")
-    outlines = all(np.array_equal(x, y) for x, y in zip(a.outlines, b.outlines, strict=True))
-    return outlines and all(np.array_equal(getattr(a, k), getattr(b, k)) for k in arrays)
-
-
 def test_predict_gives_the_same_bytes_alone_twice_and_in_a_batch(net, tmp_path):
-    model = type2.load(tiny_card(tmp_path, net), "cpu", 1)
+    model = type2.load(tiny_card(tmp_path, net), "cpu", 1, "torch")
     batch = np.concatenate([noise(128, 128, s).numpy() for s in range(3)])
     once, twice = model.predict(batch), model.predict(batch)
     assert all(same(a, b) for a, b in zip(once, twice, strict=True))

@@ -14,6 +14,7 @@ from cmlcore.errors import InputError, RunCancelledError
 from cmlcore.single_cell import bench, bench_table
 from cmlcore.single_cell.bench import Plan, run
 from cmlcore.single_cell.data import load
+from cmlcore.single_cell.tune import TuneSettings
 
 PLAN = Plan({"efficientnet_lite0": "random"}, ("last",), ("rgb", "raw"), k=2, device="cpu")
 
@@ -72,6 +73,19 @@ def test_tables_hold_every_figure_and_the_notice(finished: Path) -> None:
     text = "".join(bench_table.csv_text(("costs", *tables["costs"])))
     assert text.startswith(f"# {RESEARCH_USE}")
     assert "EfficientNet-Lite0,3.37," in text
+
+
+def test_the_whole_model_may_see_fewer_and_smaller_images(drawn_set: Path, tmp_path: Path) -> None:
+    tune = TuneSettings(epochs=1, batch=8)
+    plan = Plan({"efficientnet_lite0": "random"}, ("last", "whole"), k=2, side=64, whole_side=32,
+                whole_most=4, tune=tune, device="cpu")  # fmt: skip
+    found = run(load(drawn_set), MPP, plan, tmp_path)
+    assert [(r["tuning"], r["images"], r["side"]) for r in found["rows"]] == [
+        ("last", 30, 64),
+        ("whole", 12, 32),
+    ]
+    assert np.sum(found["rows"][1]["pooled"]["confusion"]) == 12
+    assert "4 images a class are used, seen with 32 pixels a side" in found["set"]["notes"][-1]
 
 
 def test_a_broken_off_bench_keeps_its_finished_folds(drawn_set: Path, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 import torch
 from drawn_cells import MPP
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from cmlcore import RESEARCH_USE
 from cmlcore.errors import InputError, ModelError
@@ -52,7 +55,7 @@ def card(**changes: object) -> ClassifierCard:
 def model() -> CellClassifier:
     torch.manual_seed(0)
     net = build("efficientnet_lite0", 3)
-    unlike = Unlike(torch.zeros(3, 1280), torch.eye(1280), 40.0)
+    unlike = Unlike(torch.zeros(3, 1280), torch.eye(1280), 4.0, (10.0, 1.0), (0.0, 1.0))
     saved = save(card(), net, unlike)
     assert saved.weights.is_file()
     return load("small", "cpu", threads=1)
@@ -72,6 +75,19 @@ def test_saved_and_loaded_it_answers_the_same(model: CellClassifier) -> None:
     assert made.classes == CLASSES
     assert made.extra == {"data": "drawn"}
     assert made.to_json()["weights"] == "small.safetensors"
+
+
+def test_a_cards_turns_do_not_matter_to_what_is_turned(model: CellClassifier) -> None:
+    whole = CellClassifier(replace(model.card, turns=8), model.net, model._unlike, torch.device("cpu"))
+    field = fields(1)
+    turned = np.stack([np.rot90(field[0], k)[:, ::m] for k in range(4) for m in (1, -1)])
+    probs = whole.classify(turned).probs
+    assert np.abs(probs - probs[0]).max() < 1e-3
+    assert np.abs(model.classify(turned).probs - probs[0]).max() > 1e-3
+    old = {k: v for k, v in model.card.to_json().items() if k != "turns"}
+    path = shelf.user_folder() / "small.json"
+    path.write_text(json.dumps(old))
+    assert shelf.card("small").turns == 1
 
 
 def test_wrong_fields_are_refused(model: CellClassifier) -> None:
@@ -99,6 +115,8 @@ def test_beyond_the_limit_the_answer_is_unknown() -> None:
         (lambda f: (f / "small.safetensors").unlink(), "are missing"),
         (lambda f: (f / "small.safetensors").write_bytes(b"x"), "are not the file its card describes"),
         (lambda f: edit(f, classes=["a", "b"]), "do not fit the network"),
+        (lambda f: edit(f, turns=3), "There is no classifier “small”"),
+        (lambda f: drop(f, "unlike.scale"), "was made by an earlier version; train it again"),
         (lambda f: edit(f, key="A b"), "There is no classifier “small”"),
         (lambda f: edit(f, classes=["a", "a"]), "There is no classifier “small”"),
         (lambda f: (f / "small.json").write_text("{"), "There is no classifier “small”"),
@@ -108,6 +126,12 @@ def test_spoilt_files_are_refused(model: CellClassifier, spoil: object, sentence
     spoil(shelf.user_folder())  # type: ignore[operator]
     with pytest.raises(ModelError, match=sentence):
         load("small", "cpu")
+
+
+def drop(folder: Path, name: str) -> None:
+    path = folder / "small.safetensors"
+    save_file({k: v for k, v in load_file(path).items() if k != name}, path)
+    edit(folder, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def edit(folder: Path, **changes: object) -> None:
@@ -152,7 +176,7 @@ def test_an_unknown_class_cannot_be_explained(model: CellClassifier) -> None:
 def test_attention_equals_the_softmax_written_out() -> None:
     torch.manual_seed(0)
     net = build("dinov2_vits14", 3).eval()
-    unlike = Unlike(torch.zeros(3, 768), torch.eye(768), 1.0)
+    unlike = Unlike(torch.zeros(3, 1920), torch.eye(1920), 1.0, (0.0, 1.0), (0.0, 1.0))
     model = CellClassifier(card(backbone="dinov2_vits14", side=224), net, unlike, torch.device("cpu"))
     field = fields(1, 224)[0]
     found = attention(model, field)

@@ -42,6 +42,11 @@ def test_pictures_are_named_from_the_shell(drawn_set: Path, tmp_path: Path) -> N
     recipe = Recipe("efficientnet_lite0", "last", "rgb", "random")
     card = train_classifier(load(drawn_set), MPP, recipe, "Drawn", device="cpu")
     assert shelf.card("drawn").sha256 == card.sha256
+    judged = tmp_path / "judged.json"
+    text = call("judge", drawn_set, "--model", "drawn", "--mpp", MPP, "--device", "cpu", "--json", judged)
+    found = json.loads(judged.read_text())
+    assert (found["images"], found["left_out"], found["sha256"]) == (30, 0, card.sha256)
+    assert f"{found['figures']['accuracy']['value']:.3f}" in text
     pictures = sorted((drawn_set / "monocyte").glob("*.png"))[:2]
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"x")
@@ -87,6 +92,23 @@ def test_the_leukocytes_of_a_run_are_named_from_the_shell(drawn_set: Path, tmp_p
         (["bench", "{set}", "--out", "o", "--colours", "cmyk"], "“cmyk” is not a colour space"),
         (["bench", "{set}", "--out", "o", "--backbones", "kimianet"], "needs the file its authors publish"),
         (["bench", "{set}", "--out", "o", "--weights", "resnet50"], "write it as BACKBONE=FILE"),
+        (["judge", "{set}", "--model", "x"], "There is no classifier “x”"),
+        (["judge", "{set}", "--model", "x", "--part", "dev"], "The set has no part called dev"),
+        (
+            [
+                "train",
+                "{set}",
+                "--name",
+                "x",
+                "--side",
+                "100",
+                "--weights",
+                "dinov2_vits14=f",
+                "--mpp",
+                "0.2",
+            ],
+            "takes images whose side is a multiple of 14, not 100",
+        ),
         (["train", "{set}", "--name", "x", "--tuning", "both"], "choose last or whole"),
         (["train", "{set}", "--name", "x", "--mpp", "wide"], "“wide” is no pixel size"),
         (["train", "{set}/nowhere", "--name", "x"], "The folder nowhere is not there"),

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from cmlcore.errors import RunCancelledError
+from cmlcore.single_cell.averaged import Averaged
 from cmlcore.single_cell.colours import adapt, side_of, space, to_input, varied
-from cmlcore.single_cell.probe import PENALTIES, embed, fit_last_layer
+from cmlcore.single_cell.probe import PENALTIES, embed, fit_last_layer, set_last_layer
 from cmlcore.single_cell.raw import unprocess
-from cmlcore.single_cell.tune import TuneSettings, predict_logits, tune
+from cmlcore.single_cell.tune import PLAIN_LR, TuneSettings, _optimiser, predict_logits, tune
 from models.classifiers import build
 
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ def test_the_last_layer_is_the_optimum_of_its_penalised_loss() -> None:
     penalty = fit_last_layer(net, x, y, val, val_y)
     assert penalty in PENALTIES
     mean = x.mean(axis=0, dtype=float)
-    std = np.maximum(x.std(axis=0, ddof=1, dtype=float), 1e-6)
+    std = np.maximum(x.std(axis=0, ddof=1, dtype=float), 1e-6)  # most features are constant: no other floor
     z = torch.tensor((x - mean) / std, dtype=torch.float64)
     w = (net.head.weight.detach().double() * torch.tensor(std)).requires_grad_()
     b = (
@@ -46,6 +47,15 @@ def test_the_last_layer_is_the_optimum_of_its_penalised_loss() -> None:
     assert float(b.grad.abs().max()) < 2e-3  # type: ignore[union-attr]
     hit = (net.head(torch.tensor(val)).argmax(dim=1).numpy() == val_y).mean()
     assert hit > 0.9
+
+
+def test_a_layer_fitted_again_with_its_penalty_is_the_same() -> None:
+    x, y = blobs(200, 0)
+    val, val_y = blobs(100, 1)
+    a, b = build("efficientnet_lite0", 3), build("efficientnet_lite0", 3)
+    set_last_layer(b, x, y, fit_last_layer(a, x, y, val, val_y))
+    assert torch.equal(a.head.weight, b.head.weight)
+    assert torch.equal(a.head.bias, b.head.bias)
 
 
 def test_rare_classes_weigh_as_much_as_common_ones() -> None:
@@ -82,6 +92,33 @@ def test_tuning_the_whole_model_learns_and_keeps_its_best_epoch() -> None:
     logits = predict_logits(net, val, "rgb", CPU)
     loss = float(torch.nn.functional.cross_entropy(logits, torch.tensor(val_y)))
     assert loss == pytest.approx(min(e.val_loss for e in history), rel=0.05)  # bf16 may differ by batch
+
+
+def test_averaged_weights_follow_the_network() -> None:
+    torch.manual_seed(0)
+    net = build("efficientnet_lite0", 2)
+    averaged = Averaged(net, 0.5)
+    expected = net.head.weight.detach().clone()
+    for n in (1, 2, 3):
+        with torch.no_grad():
+            net.head.weight.add_(1.0)
+        averaged.update(net)
+        keep = min(0.5, n / (9 + n))
+        expected = keep * expected + (1 - keep) * net.head.weight.detach()
+    assert torch.allclose(averaged.net.head.weight, expected, atol=1e-6)
+    assert not averaged.net.head.weight.requires_grad
+
+
+def test_earlier_blocks_of_a_transformer_take_smaller_steps() -> None:
+    net = build("dinov2_vits14", 2, side=56)
+    groups = _optimiser(net, TuneSettings(), 10)[0].param_groups
+    lr = {n: g["initial_lr"] for (n, _), g in zip(net.named_parameters(), groups, strict=True)}
+    body = TuneSettings().lr * PLAIN_LR
+    assert lr["head.weight"] == TuneSettings().lr
+    assert lr["body.net.blocks.11.attn.qkv.weight"] == pytest.approx(body)
+    assert lr["body.net.blocks.9.attn.qkv.weight"] == pytest.approx(body * 0.75**2)
+    assert lr["body.net.patch_embed.proj.weight"] == pytest.approx(body * 0.75**12)
+    assert lr["body.net.norm.weight"] == pytest.approx(body)
 
 
 def test_a_cancel_is_heeded() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -29,7 +30,6 @@ def data(tmp_path, monkeypatch):
     cv2.imwrite(str(folder / "masks" / "1.png"), np.ones((32, 32), np.uint8))
     monkeypatch.setenv("CML_DATA", str(root))
     settings.cache_clear()
-    evaluate.folders_of_truth.clear()
     return root
 
 
@@ -81,6 +81,12 @@ def test_sets_of_one_name_are_told_apart(open_page, data, cml_home) -> None:
     assert {"our smears", "our smears (own data)", "All of the own data"} <= set(options)
 
 
+def test_a_new_folder_shows_at_once(open_page, data) -> None:
+    test = open_page("evaluate")
+    shutil.copytree(data / "our smears", data / "later smears")
+    assert "later smears" in test.run().selectbox(key="evaluate-data").options
+
+
 def test_a_path_elsewhere_is_refused_in_a_sentence(open_page, data, tmp_path) -> None:
     test = open_page("evaluate")
     test.selectbox(key="evaluate-data").set_value(evaluate.OTHER).run()
@@ -104,6 +110,24 @@ def test_one_at_work_says_how_far_it_is_and_can_be_cancelled(open_page, cml_home
     test.button(key="cancel-abcde").click().run()
     assert child.stop_requested(folder)
     assert test.button(key="cancel-abcde").disabled
+
+
+def test_the_page_stays_with_the_one_asked_for(open_page, data, cml_home) -> None:
+    store_evaluation(cml_home, "abcde", evaluation(), created="2026-11-22T02:00:00+00:00")
+    test = open_page("evaluate")
+    test.selectbox(key="evaluate-data").set_value("our smears").run()
+    test.button(key="evaluate-start").click().run()
+    asked = test.query_params["evaluation"]
+    assert asked != "abcde"
+    assert test.selectbox(key="select-evaluation").value == asked
+    assert not test.get("plotly_chart")
+    test.button(key=f"cancel-{asked}").click().run()
+    child.write_status(cml_home / "evaluations" / asked, state="cancelled", message=child.CANCELLED)
+    test.run()
+    assert test.query_params["evaluation"] == asked
+    assert "cancelled" in test.selectbox(key="select-evaluation").options[0]
+    test.button(key=f"again-{asked}").click().run()
+    assert child.read_status(cml_home / "evaluations" / asked)["state"] == "waiting"
 
 
 def test_one_that_failed_says_why_and_can_be_started_again(open_page, cml_home) -> None:

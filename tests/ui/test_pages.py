@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -103,6 +104,15 @@ def test_viewer_shows_the_run_that_the_url_names(open_page, add_slide, add_run) 
     assert f'"/overlay/{new.id}/"' in test.get("bidi_component")[0].proto.json
 
 
+def test_a_link_may_name_the_one_class_to_show(open_page, add_slide, add_run) -> None:
+    slide = add_slide()
+    run, other = add_run(slide), add_run(slide, {"leukocyte": 1})
+    test = open_page("viewer", slide=slide.id, run=run.id, cls="leukocyte")
+    assert '"classes": ["leukocyte"]' in test.get("bidi_component")[0].proto.json
+    test.selectbox(key="select-run").set_value(other.id).run()
+    assert "cls" not in test.query_params
+
+
 def test_a_link_that_names_a_run_alone_finds_its_slide(open_page, add_slide, add_run) -> None:
     old = add_slide("Old")
     run = add_run(old)
@@ -159,7 +169,9 @@ def test_results_count_what_the_parts_hold(open_page, add_slide, add_run) -> Non
     assert values["Area analysed"] == "3.00\u202fmm²"
     assert values["Density"] == "33\u202f/mm²"
     table = next(h for h in (e.proto.body for e in test.get("html")) if "cmlp-table" in h)
-    assert "<td>60</td><td>60.0\u202f%</td><td>20.0</td>" in table
+    assert ">60</a></td><td>60.0\u202f%</td><td>20.0</td>" in table
+    leukocytes = f"viewer?slide={slide.id}&amp;scene=0&amp;run={run.id}&amp;cls=leukocyte"
+    assert f'href="{leukocytes}" target="_self">10</a>' in table
     assert len(test.get("plotly_chart")) == 4
     test.slider(key=f"score-{run.id}").set_value(0.65).run()
     shown = int({m.label: m.value for m in test.metric}["Cells"])
@@ -198,8 +210,10 @@ def test_compare_offers_two_models_and_subtracts(open_page, add_slide, add_run) 
     assert test.selectbox(key="select-a").value == first.id
     assert test.selectbox(key="select-b").value == second.id
     table = next(h for h in (e.proto.body for e in test.get("html")) if "cmlp-total" in h)
-    assert "<td>60</td><td>50</td><td>−10</td>" in table
-    assert "<td>10</td><td>12</td><td>+2</td>" in table
+    plain = re.sub("</?a[^>]*>", "", table)
+    assert "<td>60</td><td>50</td><td>−10</td>" in plain
+    assert "<td>10</td><td>12</td><td>+2</td>" in plain
+    assert f"run={second.id}&amp;cls=leukocyte" in table
     facts = next(h for h in (e.proto.body for e in test.get("html")) if "Device" in h)
     assert "+2.5" in facts
     assert len(test.get("bidi_component")) == 2

@@ -24,6 +24,7 @@ from cmlcore.ui import (
     results,
     selection,
     slide_cards,
+    viewer,
     widgets,
 )
 
@@ -150,12 +151,14 @@ def test_area_inside_a_marked_region_is_cut_to_what_was_analysed(add_slide, add_
     assert data.area_mm2(part, mark) == pytest.approx(1000 * 2000 * 0.0625 / 1e6)
 
 
-def test_strongest_cells_come_by_falling_confidence(add_slide, add_run) -> None:
+def test_cells_come_by_falling_or_rising_confidence(add_slide, add_run) -> None:
     run = add_run(add_slide())
-    found = data.strongest(data.ask(run), 10)
+    found = data.by_confidence(data.ask(run), 10)
     scores = np.asarray(data.table(data.ask(run)).arrow(("score",))["score"])
     assert [c["score"] for c in found] == pytest.approx(np.sort(scores)[::-1][:10])
-    limited = data.strongest(data.ask(run, classes=("leukocyte",)), 200)
+    doubtful = data.by_confidence(data.ask(run), 10, falling=False)
+    assert [c["score"] for c in doubtful] == pytest.approx(np.sort(scores)[:10])
+    limited = data.by_confidence(data.ask(run, classes=("leukocyte",)), 200)
     assert {c["cls"] for c in limited} == {"leukocyte"}
     assert len(limited) == data.table(data.ask(run)).count(Filters(("leukocyte",)))
 
@@ -171,6 +174,27 @@ def test_measures_of_a_cell_in_pixels_and_millimetres(add_slide, add_run) -> Non
     assert bars.index("Leukocyte") < bars.index("Thrombocyte") < bars.index("Erythrocyte")
 
 
+def test_a_run_of_a_region_is_looked_at_there_unless_the_url_knows_better(monkeypatch) -> None:
+    region = [[[1000, 500], [3000, 500], [3000, 1500]]]
+    monkeypatch.setattr(viewer, "url_position", lambda: None)
+    assert viewer.around(region, 800, 600) == pytest.approx((2000, 1000, 0.9 * 800 / 2000))
+    assert viewer.around([[[10, 10], [20, 10], [20, 20]]], 800, 600) == (15, 15, 1.0)
+    assert viewer.around(None, 800, 600) is None
+    monkeypatch.setattr(viewer, "url_position", lambda: (1.0, 2.0, 0.5))
+    assert viewer.around(region, 800, 600) is None
+
+
+def test_the_old_label_of_an_option_is_no_choice(monkeypatch) -> None:
+    chosen = []
+    monkeypatch.setattr(selection, "choose", lambda *choice: chosen.append(choice))
+    monkeypatch.setattr(selection.st, "session_state", {"box": "Type 1 · waiting"})
+    selection._follow("evaluation", "box", ["abc"])
+    assert chosen == []
+    selection.st.session_state["box"] = "abc"
+    selection._follow("evaluation", "box", ["abc"])
+    assert chosen == [("evaluation", "abc")]
+
+
 def state(**changes) -> Progress:
     values = {
         "run_id": "r", "status": "running", "stage": "segmenting", "stage_label": "x",
@@ -182,10 +206,11 @@ def state(**changes) -> Progress:
 
 def test_progress_in_words() -> None:
     thin = "\u202f"
-    assert progress.left_text(state()) == f"33{thin}% · about 1{thin}min 05{thin}s left"
-    assert progress.left_text(state(eta_s=None)) == f"33{thin}%"
-    assert progress.left_text(state(status="queued", ahead=2)) == "2 runs before this one"
-    assert progress.left_text(state(status="queued")) == "Next in line"
+    assert progress.left_text("run", 0.33, 65.0, None) == f"33{thin}% · about 1{thin}min 05{thin}s left"
+    assert progress.left_text("run", 0.33, None, None) == f"33{thin}%"
+    assert progress.left_text("run", 0.0, None, 2) == "2 runs before this one"
+    assert progress.left_text("training", 0.0, None, 0) == "Next in line"
+    assert progress.left_text("training", 0.0, None, 1) == "1 training before this one"
     texts = progress.detail_texts(state(empty=7))
     assert texts == [
         "3 of 10 blocks",
@@ -199,10 +224,18 @@ def test_progress_in_words() -> None:
 def test_card_metrics_and_texts_are_flattened() -> None:
     metrics = {"txl_pbc": {"box_mAP50": 0.8312, "by class": {"leukocyte": 0.9}}, "note": "no number"}
     assert list(model_cards.metric_rows(metrics)) == [
-        ["txl_pbc", "box mAP50\u00a0<b>0.8312</b>"],
-        ["txl_pbc, by class", "leukocyte\u00a0<b>0.9</b>"],
+        ["txl_pbc", "box mAP50\u00a0<b>0.831</b>"],
+        ["txl_pbc, by class", "leukocyte\u00a0<b>0.900</b>"],
     ]
-    assert list(model_cards.text_lines({"a": ["x", "y"]})) == [":gray[a:] x", ":gray[a:] y"]
+    assert list(model_cards.text_lines({"a": ["x", "y"], "sha256": "f"})) == [":gray[a:] x, y"]
+    own = {"part": "val", "images": 3, "box_mAP50_95": 0.65, "false per image": 0.0, "box_AP50": {"net": 1.0}}
+    assert list(model_cards.metric_rows(own)) == [
+        ["val", "images\u00a0<b>3</b> · box mAP50:95\u00a0<b>0.650</b> · false per image\u00a0<b>0</b>"],
+        ["val, box AP50", "net\u00a0<b>1.000</b>"],
+    ]
+    assert list(model_cards.text_lines(["x", "y"])) == ["x", "y"]
+    cells = {"cells": {"train": {"net": 1200, "leukocyte": 3}}}
+    assert list(model_cards.text_lines(cells)) == [":gray[cells train:] NET 1\u202f200, Leukocyte 3"]
     assert list(model_cards.text_lines(None)) == []
 
 

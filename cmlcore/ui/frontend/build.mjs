@@ -1,4 +1,4 @@
-// Bundles src/viewer.js and src/uploader.js into dist/, names them by content, and lists them in manifest.json.
+// Bundles the components into dist/, names them by content, and lists them in manifest.json.
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,10 +6,11 @@ import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, "dist");
+const BUNDLES = ["viewer", "uploader", "pictures", "gallery"];
 
 const result = await build({
   absWorkingDir: here,
-  entryPoints: { viewer: "src/viewer.js", uploader: "src/uploader.js" },
+  entryPoints: Object.fromEntries(BUNDLES.map((name) => [name, `src/${name}.js`])),
   entryNames: "[name]-[hash]",
   outdir: dist,
   bundle: true,

@@ -59,7 +59,8 @@ export class Legend {
       else this.state.hidden.add(key);
       this.onChange();
     } });
-    return h("label.cml-class", {}, box, h("i.cml-swatch", { style: `background:${color}` }), h("span", {}, label),
+    const title = key === "unidentified" ? "Found, but the network is too unsure to say what it is" : "";
+    return h("label.cml-class", { title }, box, h("i.cml-swatch", { style: `background:${color}` }), h("span", {}, label),
       h("span.cml-num.cml-muted", {}, count == null ? "" : grouped(count)));
   }
 }

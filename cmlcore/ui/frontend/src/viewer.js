@@ -86,6 +86,7 @@ class Viewer {
     this.root.addEventListener("keydown", (e) => this.#key(e), { capture: true });
     this.root.addEventListener("pointermove", (e) => this.#pointer(e));
     this.root.addEventListener("pointerleave", () => this.sync?.point(null));
+    this.root.addEventListener("fullscreenchange", () => this.#card());
     this.writeUrl = debounce(() => this.#writeUrl(), SETTLE_MS);
   }
 
@@ -294,9 +295,15 @@ class Viewer {
   #select(cell) {
     const before = this.cells.selected?.id ?? null;
     this.cells.select(cell);
-    if (cell && this.data.card) this.popover.open(cell, this.data.cells);
-    else this.popover.close();
+    this.#card();
     if ((cell?.id ?? null) !== before) this.setState("cell", cell?.id ?? null);
+  }
+
+  /** The chosen cell's facts beside it, unless the page has a panel for them and that can be seen. */
+  #card() {
+    const cell = this.cells?.selected;
+    if (cell && (this.data.card || document.fullscreenElement === this.root)) this.popover.open(cell, this.data.cells);
+    else this.popover.close();
   }
 
   #key(e) {

@@ -1,0 +1,48 @@
+"""Which device, in which words, with how many threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from cmlcore.errors import ModelError
+from cmlcore.settings import settings
+from models import device
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_are_those_asked_for_else_those_set_else_every_core_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert device.set_threads(0) == cores == torch.get_num_threads()
+    monkeypatch.setenv("CML_THREADS", "3")
+    settings.cache_clear()
+    assert device.set_threads(0) == 3 == torch.get_num_threads()
+    assert device.set_threads(1) == 1 == torch.get_num_threads()
+
+
+def test_the_device_is_said_with_threads_precision_and_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "half_type", lambda _: torch.bfloat16)
+    device.set_threads(1)
+    assert device.describe(CPU) == "CPU (1 thread, bf16)"
+    assert device.describe(CPU, half=False) == "CPU (1 thread, fp32)"
+    device.set_threads(2)
+    assert device.describe(CPU, engine="OpenVINO") == "CPU, OpenVINO (2 threads, bf16)"
+
+
+@pytest.mark.parametrize("wanted", ["nonsense", "cuda:97", "meta"])
+def test_a_device_that_is_not_there_is_a_sentence(wanted: str) -> None:
+    with pytest.raises(ModelError, match="device"):
+        device.choose_device(wanted)
