@@ -21,6 +21,8 @@ WIDTHS_PX = (25.0, 36.0, 52.0, 75.0, 108.0, 156.0)
 """Erythrocyte widths tried, in image pixels: each 1.44 times the one before."""
 SEARCH_SIDE_M, REFINE_SIDE_M = 448, 768  # windows in model pixels: enough cells to choose, and to measure
 MIN_SCORE = 0.4
+"""Of an erythrocyte, calibrated. On 12 ``val`` images of txl_pbc the mean error of the pixel size is 0.066
+(type 1) and 0.050 (type 2); floors from 0.3 to 0.6 change it by less than 0.01, lower ones make it worse."""
 ENOUGH_CELLS = 4
 FAR_OFF = 1.3
 LOWEST, HIGHEST = 0.6, 1.65  # sizes, relative to the one taught, at which the network is to be believed

@@ -23,6 +23,8 @@ _BINS, _PER_BIN = 30, 20
 _NEVER, _ALWAYS = 1.1 * LOWEST_SCORE, 0.995
 """No finite sample shows that a score is always right, or never; and no cell may fall out of judgement."""
 _TINY = 1e-6
+FLAT = 0.003
+"""Loss of mean F1 that a threshold nearer to a half is worth."""
 
 Map = dict[str, list[float]]
 
@@ -114,6 +116,9 @@ def _log_loss(right: Ints, p: Numbers) -> Numbers:
 def best_threshold(classes: Iterable[tuple[Numbers, Ints, int]]) -> float:
     """The score, in whole hundredths, at which the mean F1 over classes is highest.
 
+    Its curve is flat at the top, and where exactly it peaks is chance: of all scores within ``FLAT`` of the
+    best it is the one nearest to a half, from which on a cell is rather right than wrong.
+
     Args:
         classes: of each its judged scores, falling; 1 where a cell is right; number of true cells.
 
@@ -122,7 +127,9 @@ def best_threshold(classes: Iterable[tuple[Numbers, Ints, int]]) -> float:
     curves = [_f1(s, r, n, at) for s, r, n in classes if n]
     if not curves:
         raise ValueError("no class has true cells")
-    return float(at[int(np.argmax(np.mean(curves, axis=0)))])
+    mean = np.mean(curves, axis=0)
+    good = at[mean >= mean.max() - FLAT]
+    return float(good[np.argmin(np.abs(good - 0.5))])
 
 
 def threshold_for(precision: float, classes: Iterable[tuple[Numbers, Ints, int]]) -> float | None:

@@ -143,7 +143,7 @@ def subject(job: Naming) -> str:
     if job.request is None:
         return "Cells"
     by = next((c.title for c in shelf.cards() if c.key == job.request.classifier), job.request.classifier)
-    return f"{_what(job)} · {by}"
+    return f"{_what(job)} · {by.partition(':')[0]}"
 
 
 def _what(job: Naming) -> str:

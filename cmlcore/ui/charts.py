@@ -45,7 +45,7 @@ def class_bars(counts: Mapping[str, int], colors: Palette) -> go.Figure:
         customdata=[percent(s, 2) for s in shares],
         hovertemplate="<b>%{y}</b><br>%{x:,} cells · %{customdata}<extra></extra>",
     )
-    fig.update_xaxes(title="Cells", range=[0, 1.3 * max([1, *counts.values()])], rangemode="tozero")
+    fig.update_xaxes(title="Cells", range=[0, 1.55 * max([1, *counts.values()])], rangemode="tozero")
     fig.update_yaxes(
         autorange="reversed",
         ticks="",

@@ -45,6 +45,8 @@ def _card(card: ClassifierCard, *, chosen: bool, only: bool) -> None:
                 st.badge("Chosen", icon=":material/check:", color="green")
         st.html(figures_html(card))
         st.caption(about(card))
+        if elsewhere := abroad_line(card):
+            st.caption(f":material/public: {elsewhere}")
         st.html(f'<div class="cmlp-chips">{"".join(widgets.chip(k) for k in card.classes)}</div>')
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             if not only and not chosen:
@@ -103,6 +105,9 @@ def _more(card: ClassifierCard) -> None:
     rows = class_rows(card)
     if rows:
         st.html(widgets.table_html(["Class", "Sensitivity", "Precision"], rows, total=False))
+    sources = source_rows(card)
+    if sources:
+        st.html(widgets.table_html(["Microscope", "Cells", "Balanced accuracy"], sources, total=False))
     unknown = card.extra.get("metrics", {}).get("unknown_share")
     pairs = {
         "Unknown": f"{fmt.percent(unknown)} of its test images" if isinstance(unknown, float) else fmt.NONE,
@@ -123,6 +128,32 @@ def class_rows(card: ClassifierCard) -> list[list[str]]:
         if isinstance(pair, list) and len(pair) >= 2:
             rows.append([widgets.chip(key), *(fmt.decimal(v, 3) for v in pair[:2])])
     return rows
+
+
+def _abroad(card: ClassifierCard) -> dict[str, Any]:
+    """What was measured on other microscopes: without the training set's own where that is told apart."""
+    told = card.extra.get("abroad")
+    parts = [p for p in told.items() if isinstance(p[1], dict)] if isinstance(told, dict) else []
+    return dict(next((v for k, v in parts if "without" in k), parts[0][1] if parts else {}))
+
+
+def abroad_line(card: ClassifierCard) -> str:
+    """Balanced accuracy on other microscopes in a sentence; empty where it was not measured."""
+    value, low, high = _three(_abroad(card).get("balanced_accuracy"))
+    if value is None:
+        return ""
+    ends = "" if low is None else f" ({fmt.decimal(low, 3)} to {fmt.decimal(high, 3)})"
+    return f"On other microscopes: balanced accuracy {fmt.decimal(value, 3)}{ends}"
+
+
+def source_rows(card: ClassifierCard) -> list[list[str]]:
+    """Each other microscope with its cells and balanced accuracy, as HTML."""
+    sources = _abroad(card).get("sources")
+    return [
+        [widgets.text(name), fmt.count(s.get("images")), fmt.decimal(s.get("balanced_accuracy"), 3)]
+        for name, s in (sources.items() if isinstance(sources, dict) else ())
+        if isinstance(s, dict)
+    ]
 
 
 def texts(raw: Any) -> list[str]:

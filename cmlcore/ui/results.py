@@ -101,7 +101,7 @@ def _figures_in_short(run: Run, whole: tables.Line, area: float, unidentified: i
 
 
 def _numbers(run: Run, lines: list[tables.Line], area: float, *, limited: bool) -> None:
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns([1.5, 1], gap="medium")
     with left:
         st.subheader("Counts", anchor=False)
         st.html(count_table(lines, run))

@@ -28,6 +28,7 @@ _NOT_LOSS = {
     "ap",
     "images",
     "norm",
+    "threshold",
 }
 _DASHES = ("dot", "dash", "dashdot", "longdash", "longdashdot")
 
@@ -69,6 +70,9 @@ def loss_curves(events: Sequence[Event], colors: Palette) -> go.Figure:
         line = {"color": _VAL[colors.dark], "width": 1.5, "dash": _DASHES[i % len(_DASHES)]}
         _line(fig, *series(val, name), f"Val: {_said(name)}", line, hidden=True)
     fig.update_yaxes(title="Loss", rangemode="tozero")
+    fig.update_layout(
+        height=HEIGHT + 60, legend={"y": -0.2, "yanchor": "top"}
+    )  # many parts: below the curves
     return fig
 
 

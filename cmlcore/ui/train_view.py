@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -120,11 +121,12 @@ def curves(row: Training) -> None:
     colors = palette()
     loss, precision = st.columns(2, gap="medium")
     with loss:
-        st.plotly_chart(train_charts.loss_curves(events, colors), key=f"loss-{row.id}", config=PLOT_CONFIG)
+        fig = train_charts.loss_curves(events, colors)
+        st.plotly_chart(fig, theme=None, key=f"loss-{row.id}", config=PLOT_CONFIG)
     with precision:
         if train_charts.of_split(events, "val"):
             fig = train_charts.map_curves(events, row.settings["classes"], colors)
-            st.plotly_chart(fig, key=f"map-{row.id}", config=PLOT_CONFIG)
+            st.plotly_chart(fig, theme=None, key=f"map-{row.id}", config=PLOT_CONFIG)
         else:
             st.caption(":material/show_chart: Precision appears here with the first validation.")
 
@@ -175,6 +177,8 @@ def setting_facts(settings: dict[str, Any]) -> dict[str, str]:
     for name, value in settings.items():
         if name in ("model", "data") or value in (None, "", [], {}):
             continue
+        if name == "backbone_weights":
+            value = Path(str(value)).name  # where it lies is the server's business
         pairs[said(name)] = ", ".join(map(label, value)) if name == "classes" else _value(value)
     pairs["Data"] = ", ".join(str(p).rstrip("/").rsplit("/", 1)[-1] for p in settings.get("data", []))
     return pairs

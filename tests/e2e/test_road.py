@@ -43,7 +43,7 @@ def test_a_slide_is_uploaded_and_shown(page: Page, home: Path, czi: Path, known:
     assert page.locator(".cml-message").is_hidden()
     expect(page.locator(".cml-power")).to_contain_text("×")
     expect(page.locator(".cml-bar-text")).to_contain_text("µm")
-    assert picture_is_drawn(page)
+    wait_picture(page)
     assert PATIENT.split()[0] not in page.content()
     known["slide"] = slide
 
@@ -225,18 +225,16 @@ def digest(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
 
-def picture_is_drawn(page: Page) -> bool:
-    """Whether the viewer's canvas shows more than one colour."""
-    return bool(
-        page.evaluate(
-            """() => {
-              const canvas = document.querySelector(".cml-stage .openseadragon-canvas canvas");
-              const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-              const seen = new Set();
-              for (let i = 0; i < data.length; i += 4001 * 4) seen.add(data.slice(i, i + 3).join());
-              return seen.size > 20;
-            }"""
-        )
+def wait_picture(page: Page) -> None:
+    """Wait until the viewer's canvas shows many colours: tiles are drawn in the frames after they have come."""
+    page.wait_for_function(
+        """() => {
+          const canvas = document.querySelector(".cml-stage .openseadragon-canvas canvas");
+          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          const seen = new Set();
+          for (let i = 0; i < data.length; i += 4001 * 4) seen.add(data.slice(i, i + 3).join());
+          return seen.size > 20;
+        }"""
     )
 
 

@@ -93,8 +93,9 @@ def test_the_best_threshold_by_hand() -> None:
     one = np.array([0.9, 0.8, 0.3]), np.array([1, 1, 0]), 2
     two = np.array([0.6, 0.5]), np.array([1, 0]), 1
     # F1 of the first is 1 from 0.31 to 0.80, of the second from 0.51 to 0.60
-    assert best_threshold([one]) == 0.31
+    assert best_threshold([one]) == 0.5
     assert best_threshold([one, two]) == 0.51
+    assert best_threshold([two]) == 0.51
     with pytest.raises(ValueError, match="no class"):
         best_threshold([(one[0], one[1], 0)])
 

@@ -13,11 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from cmlcore import RESEARCH_USE
+from cmlcore import RESEARCH_USE, store
+from cmlcore.cells import CellTable
 from cmlcore.errors import InputError, ModelError, RunError
 from cmlcore.job_folder import request_stop
 from cmlcore.jobs import classify_child, explain_child
-from cmlcore.jobs.classify import NAMINGS, PICTURES, name_pictures_of, naming_csv, naming_result
+from cmlcore.jobs.classify import NAMINGS, PICTURES, name_pictures_of, name_run, naming_csv, naming_result
 from cmlcore.jobs.crops import crop, rgb_of
 from cmlcore.jobs.explainer import Explainer, map_paths
 from cmlcore.jobs.pictures import new_batch, place_for
@@ -32,15 +33,20 @@ CLASSES = ("lymphocyte", "monocyte", "basophil")
 MPP = 0.2
 
 
-@pytest.fixture
-def classifier(cml_home) -> str:
-    """A small network with random weights, that calls nothing unknown."""
+def on_the_shelf() -> str:
+    """A small network with random weights, that calls nothing unknown; returns its key."""
     torch.manual_seed(0)
     card = ClassifierCard("small", "Small", "efficientnet_lite0", "last", "rgb", CLASSES, 22.0, 64,
                           Path("small.safetensors"), "")  # fmt: skip
     unlike = Unlike(torch.zeros(3, 1280), torch.eye(1280), 50.0, (0.0, 1e3), (0.0, 1e3))
     save(card, build("efficientnet_lite0", 3, side=64), unlike)
     return card.key
+
+
+@pytest.fixture
+def classifier(cml_home) -> str:
+    """The small network, in this test's folder."""
+    return on_the_shelf()
 
 
 def cell(seed: int, side: int = 120) -> Image.Image:
@@ -185,3 +191,40 @@ def test_a_map_covers_the_more_the_higher_it_is() -> None:
     shown = explain_child.laid_over(field, heat).astype(int)
     assert np.abs(shown[:, :200] - 40).max() < 8
     assert np.abs(shown[:, 260:] - 40).min() > 60
+
+
+@pytest.fixture
+def run(home, slide) -> str:
+    """Two leukocytes and an erythrocyte on the smear; the shelf of that folder has the classifier."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "single_cell"))
+    import drawn_cells
+
+    mpp = store.get_slide(slide).mpp
+    row = store.add_run(slide_id=slide, scene=0, rois=None, model="type2", model_sha256="0" * 64,
+                        settings={}, mpp_x=mpp.x, mpp_y=mpp.y)  # fmt: skip
+    places = np.array([[300.0, 300.0], [500.0, 400.0], [120.0, 90.0]])
+    classes = ["leukocyte", "erythrocyte", "leukocyte"]
+    drawn_cells.run(store.run_dir(row.id), places, mpp, classes)
+    store.update_run(row.id, status="done", blocks_total=1, blocks_done=1, cells=3)
+    return row.id
+
+
+def test_a_runs_leukocytes_are_named_from_its_slide(run, home, monkeypatch) -> None:
+    on_the_shelf()
+    key = name_run(run, "small")
+    work(key, monkeypatch)
+    job = NAMINGS.get(key)
+    assert (job.state, job.message) == ("done", "")
+    found = read_answers(job.folder)
+    table = CellTable(store.run_dir(run))
+    want = [i for i in found.cell_ids.tolist() if table.cell(i)["cls"] == "leukocyte"]
+    assert found.cell_ids.tolist() == want
+    assert len(found) == 2
+    assert found.result.mpp_from == "run"
+    assert rgb_of(crop(job.folder, 1)).shape == (64, 64, 3)
+    assert (store.run_dir(run) / "leukocytes" / "small.parquet").is_file()  # as the shell leaves it
+    text = b"".join(naming_csv(job.folder)).decode()
+    assert "DOE" not in text
+    store.update_run(run, status="running")
+    with pytest.raises(InputError, match="not done yet"):
+        name_run(run, "small")

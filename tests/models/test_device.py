@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,3 +49,15 @@ def test_the_device_is_said_with_threads_precision_and_engine(monkeypatch: pytes
 def test_a_device_that_is_not_there_is_a_sentence(wanted: str) -> None:
     with pytest.raises(ModelError, match="device"):
         device.choose_device(wanted)
+
+
+@pytest.mark.parametrize(("given", "got"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(given: str | None, got: str) -> None:
+    code = "import sys, os, cmlcore; assert 'torch' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
+    env = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    env |= {"OMP_WAIT_POLICY": given} if given else {}
+    root = Path(device.__file__).parents[1]
+    said = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root, env=env
+    )
+    assert said.stdout.strip() == got

@@ -110,7 +110,10 @@ def test_without_a_classifier_the_page_says_where_one_is_made(open_page, monkeyp
 
 def test_cards_say_figures_and_limits_and_one_is_chosen(open_page, cml_home) -> None:
     a_card(cml_home, "first")
-    a_card(cml_home, "second", metrics={})
+    abroad = {"val": {"balanced_accuracy": [0.8, 0.7, 0.9]},
+              "val_without_own": {"balanced_accuracy": [0.61, 0.5, 0.7],
+                                  "sources": {"A": {"images": 21, "balanced_accuracy": 0.55}}}}  # fmt: skip
+    a_card(cml_home, "second", metrics={}, abroad=abroad)
     a_card(cml_home, "third", weights=False)
     test = open_page("cells")
     text = words(test)
@@ -118,6 +121,8 @@ def test_cards_say_figures_and_limits_and_one_is_chosen(open_page, cml_home) -> 
     assert "0.850 to 0.950" in text
     assert "on 55 images it did not see" in text
     assert "No figures are recorded" in text
+    assert "On other microscopes: balanced accuracy 0.610 (0.500 to 0.700)" in text
+    assert "0.550" in text
     assert "Only this stain" in text
     assert "Weights missing" in text
     test.button(key="choose-second").click().run()

@@ -97,7 +97,9 @@ export class CellStore {
   #fetchNext() {
     while (this.#loading.size < AT_ONCE && this.#wanted.length) {
       const entry = this.#wanted.shift();
-      if (!this.#loading.has(squareKey(entry[0], entry[1]))) this.#fetch(entry);
+      const key = squareKey(entry[0], entry[1]);
+      const arrived = this.#tiles.get(key)?.asked === entry[2]; // since the view was last looked at
+      if (!arrived && !this.#loading.has(key)) this.#fetch(entry);
     }
   }
 
