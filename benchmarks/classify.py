@@ -133,7 +133,8 @@ def speed(args: argparse.Namespace) -> None:
     print(f"\n{args.cells} cells, {args.backbone}, {os.cpu_count()} cores\n")
     for name, r in rows.items():
         print(
-            f"{name:9} {r['seconds']:8.1f} s {r['cpu']:8.1f} s of CPU {r['cells'] / r['seconds']:8.2f} cells/s "
+            f"{name:9} {r['seconds']:8.1f} s {r['cpu']:8.1f} s of CPU "
+            f"{r['cells'] / r['seconds']:8.2f} cells/s "
             f"{r['peak_mb']:8.0f} MB   [{r['device']}]"
         )
     ratio = rows["plain"]["seconds"] / rows["streamed"]["seconds"]

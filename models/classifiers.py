@@ -225,11 +225,10 @@ def build(key: str, classes: int, device: str | torch.device = "cpu", side: int 
     with torch.device(device):
         net = Classifier(base, classes, side)
     if base.plain:
-        embed: Any = net.body.net.patch_embed
-        if side % embed.patch_size[0]:
-            raise InputError(
-                f"{base.title} takes images whose side is a multiple of {embed.patch_size[0]}, not {side}."
-            )
+        vit: Any = net.body.net
+        patch = vit.patch_embed.patch_size[0]
+        if side % patch:
+            raise InputError(f"{base.title} takes images whose side is a multiple of {patch}, not {side}.")
     return net
 
 

@@ -119,8 +119,9 @@ def test_no_requirement_is_without_use() -> None:
     used_names = {d.lower().replace("_", "-") for m in used for d in by_module.get(m, [])}
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     names = {re.split(r"[\[=]", line)[0].lower() for line in lines if line and not line.startswith("#")}
-    # openslide-bin is the library behind openslide-python; imagecodecs decodes for tifffile.
-    assert names - used_names - {"openslide-bin", "imagecodecs"} == set()
+    # openslide-bin is the library behind openslide-python; imagecodecs decodes for tifffile; openvino is
+    # imported by name, once its telemetry is barred (models/openvino_engine.py).
+    assert names - used_names - {"openslide-bin", "imagecodecs", "openvino"} == set()
 
 
 def test_nothing_names_a_registry_or_a_place_on_this_machine() -> None:

@@ -82,7 +82,7 @@ def varied(
     if name == "rgb+aug":
         out = _zoomed(vary_look(np.ascontiguousarray(out), rng, _LOOKS), float(np.exp(rng.normal(0, 0.08))))
     if side and side != len(field):
-        out = cv2.resize(out, (side, side), interpolation=cv2.INTER_AREA)
+        out = np.asarray(cv2.resize(out, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
     return np.ascontiguousarray(out)
 
 
@@ -91,7 +91,8 @@ def _strange(field: NDArray[np.uint8], rng: np.random.Generator, side: int) -> N
     middle = (len(field) - 1) / 2
     zoom = side / len(field) * float(np.exp(rng.normal(0, 0.1)))
     matrix = cv2.getRotationMatrix2D((middle, middle), float(rng.uniform(0, 360)), zoom)
-    matrix[:, 2] += (side - 1) / 2 - middle + rng.normal(0, 0.02 * side, 2)
+    shift = (side - 1) / 2 - middle + rng.normal(0, 0.02 * side, 2)
+    matrix = np.column_stack([matrix[:, :2], matrix[:, 2] + shift])
     if rng.random() < 0.5:
         field = np.ascontiguousarray(field[:, ::-1])
     out: NDArray[np.uint8] = np.asarray(

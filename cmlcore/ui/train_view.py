@@ -195,6 +195,7 @@ _NAMES = {
     "validate_every": "Validate every (steps)", "validate_images": "Images to validate on",
     "early_stop": "Stop early after", "devices": "Number of devices", "workers": "Loader processes",
     "backbone_weights": "Weights of the backbone", "pretrained": "Public weights",
+    "cmlscope": "CMLscope",
 }  # fmt: skip
 
 

@@ -226,7 +226,7 @@ def digest(path: Path) -> bytes:
 
 
 def wait_picture(page: Page) -> None:
-    """Wait until the viewer's canvas shows many colours: tiles are drawn in the frames after they have come."""
+    """Wait until the canvas shows many colours: tiles are drawn in the frames after they have come."""
     page.wait_for_function(
         """() => {
           const canvas = document.querySelector(".cml-stage .openseadragon-canvas canvas");

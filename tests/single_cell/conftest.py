@@ -9,6 +9,8 @@ import pytest
 from drawn_cells import COLOURS, drawn_cell
 from PIL import Image
 
+from cmlcore.settings import settings
+
 
 @pytest.fixture(scope="session")
 def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -20,3 +22,10 @@ def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(10):
             Image.fromarray(drawn_cell(cls, rng)).save(root / cls / f"{cls}_{i}.png")
     return root
+
+
+@pytest.fixture(autouse=True)
+def _torch_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling a body takes longer than these tests; tests/models/test_classifier_engine.py does it."""
+    monkeypatch.setenv("CML_CPU_ENGINE", "torch")
+    settings.cache_clear()

@@ -10,7 +10,10 @@ import pytest
 from cmlcore import RESEARCH_USE, store
 from cmlcore.ui import format as fmt
 
-PAGES = ("slides", "viewer", "runs", "results", "compare", "train", "evaluate", "paper", "models", "about")
+PAGES = (
+    "slides", "viewer", "runs", "cells", "results", "compare", "train", "evaluate", "bench", "paper",
+    "models", "about",
+)  # fmt: skip
 
 
 KINDS = ("title", "subheader", "markdown", "caption", "error", "warning", "info", "metric", "html", "badge")
