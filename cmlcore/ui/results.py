@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from cmlcore.classes import UNIDENTIFIED, label
+from cmlcore.classes import UNIDENTIFIED, descends, label
 from cmlcore.jobs import run_manifest
 from cmlcore.store import Run
 from cmlcore.ui import charts, data, tables, widgets
@@ -58,6 +58,7 @@ def body(run: Run) -> None:
         _numbers(run, lines, area, limited=rois is not None)
         _distributions(question)
         _single_cells(run, question)
+        _leukocytes(run, known)
         _manifest(run)
 
 
@@ -157,6 +158,17 @@ def _single_cells(run: Run, question: data.Question) -> None:
         _map(run, question)
     with right:
         _gallery(run, question)
+
+
+def _leukocytes(run: Run, known: tuple[str, ...]) -> None:
+    """The way to their kinds, where the run has any."""
+    if run.status == "done" and any(descends(c, "leukocyte") for c in known):
+        st.page_link(
+            "../../pages/cells.py",
+            label="Name the kinds of the leukocytes",
+            icon=":material/grid_view:",
+            query_params={RUN: run.id},
+        )
 
 
 def _map(run: Run, question: data.Question) -> None:
