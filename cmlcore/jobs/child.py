@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -44,7 +45,7 @@ CANCELLED = "Cancelled."
 def resume(folder: Path) -> None:
     """Put a job that is over back in line; what it makes of its earlier work is its own business."""
     clear_stop(folder)
-    write_status(folder, state="waiting", message="", pid=None)
+    write_status(folder, state="waiting", message="", pid=None, sitting=None)
 
 
 class Children:
@@ -56,6 +57,7 @@ class Children:
         self._root = root
         self._child: subprocess.Popen[bytes] | None = None
         self._folder = Path()
+        self._sitting = ""  # of the child, in the folder's status until somebody puts the job back in line
         self._stop_seen: float | None = None
         self._over: dict[Path, int] = {}  # folders that are over, with the time of their status
 
@@ -90,7 +92,9 @@ class Children:
                 return
             kill(child)
         self._child = None
-        if read_status(self._folder).get("state") in WAITING:
+        status = read_status(self._folder)
+        # a job that was cancelled and put back in line while its child was still leaving is none that broke off
+        if status.get("state") in WAITING and status.get("sitting") == self._sitting:
             if stop_requested(self._folder):
                 write_status(self._folder, state="cancelled", message=CANCELLED)
             else:
@@ -116,7 +120,8 @@ class Children:
                     self._over[folder] = since
 
     def _start(self, folder: Path) -> None:
-        self._folder, self._stop_seen = folder, None
+        self._folder, self._stop_seen, self._sitting = folder, None, secrets.token_hex(4)
+        write_status(folder, sitting=self._sitting)
         record = folder / LOG
         if record.exists() and record.stat().st_size > LOG_BYTES:
             record.unlink()

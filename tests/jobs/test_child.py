@@ -32,9 +32,12 @@ if todo == "spawn":
     import subprocess
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     (folder / "other").write_text(str(other.pid))
-while todo != "quick" and not (todo == "heed" and stop_requested(folder)):
+heeds = todo in ("heed", "linger")
+while todo != "quick" and not (heeds and stop_requested(folder)):
     time.sleep(0.02)
-write_status(folder, state="cancelled" if todo == "heed" else "done", message="by the child")
+write_status(folder, state="cancelled" if heeds else "done", message="by the child")
+while todo == "linger" and not (folder / "leave").exists():
+    time.sleep(0.02)
 """
 
 
@@ -137,6 +140,19 @@ def test_work_goes_on_after_the_service_ended(root, children) -> None:
     assert state(folder) == "waiting"
     (folder / "todo").write_text("quick")
     until(Children("work_for_test", lambda: root), lambda: state(folder) == "done")
+
+
+def test_a_cancelled_job_put_back_in_line_while_its_child_leaves_is_done_anew(root, children) -> None:
+    folder = job(root, "a", "linger")
+    until(children, lambda: state(folder) == "running")
+    request_stop(folder)
+    until(children, lambda: state(folder) == "cancelled")
+    resume(folder)
+    (folder / "todo").write_text("quick")
+    (folder / "leave").touch()
+    until(children, lambda: state(folder) != "waiting")
+    until(children, lambda: state(folder) != "running")
+    assert state(folder) == "done"
 
 
 def test_a_running_job_of_a_dead_process_waits_again_and_one_of_a_live_one_is_left_alone(
