@@ -93,7 +93,7 @@ class Children:
             kill(child)
         self._child = None
         status = read_status(self._folder)
-        # a job that was cancelled and put back in line while its child was still leaving is none that broke off
+        # one that was cancelled and put back in line while its child was still leaving did not break off
         if status.get("state") in WAITING and status.get("sitting") == self._sitting:
             if stop_requested(self._folder):
                 write_status(self._folder, state="cancelled", message=CANCELLED)
