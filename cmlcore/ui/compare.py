@@ -91,7 +91,7 @@ def _differences(a: Run, b: Run, first: list[tables.Line], second: list[tables.L
 
 def names(a: Run, b: Run) -> tuple[str, str]:
     """Short names of both runs; numbered where the model is the same."""
-    first, second = data.model_name(a), data.model_name(b)
+    first, second = data.model_name(a.model), data.model_name(b.model)
     return (first, second) if first != second else (f"{first} (1)", f"{second} (2)")
 
 

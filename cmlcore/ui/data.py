@@ -24,7 +24,7 @@ from cmlcore.ui import format as fmt
 from cmlcore.ui.selection import CLS, RUN, SCENE, SLIDE
 from cmlcore.ui.tables import ClassStats, in_tree_order
 from cmlcore.ui.widgets import link
-from models.registry import ModelCard, card
+from models.registry import card
 
 Rois = tuple[tuple[tuple[float, float], ...], ...]
 Box = tuple[float, float, float, float]
@@ -170,18 +170,12 @@ def frozen(rois: Any) -> Rois | None:
     return None if rois is None else tuple(tuple((float(x), float(y)) for x, y in roi) for roi in rois)
 
 
-def card_of(run: Run) -> ModelCard | None:
-    """The card of the run's model; None where it has been taken away since."""
+def model_name(key: str) -> str:
+    """Short name of a model, its title up to the colon; its key where it has been taken away since."""
     try:
-        return card(run.model)
+        return card(key).title.partition(":")[0]
     except ModelError:
-        return None
-
-
-def model_name(run: Run) -> str:
-    """Short name of the run's model: its title up to the colon."""
-    found = card_of(run)
-    return found.title.partition(":")[0] if found else run.model
+        return key
 
 
 def region_text(run: Run) -> str:
@@ -193,7 +187,7 @@ def region_text(run: Run) -> str:
 
 def run_title(run: Run) -> str:
     """One line that tells a run from its neighbours."""
-    return f"{model_name(run)} · {region_text(run)} · {fmt.when(run.created_at)}"
+    return f"{model_name(run.model)} · {region_text(run)} · {fmt.when(run.created_at)}"
 
 
 def cells_link(run: Run, key: str | None, text: str) -> str:

@@ -257,7 +257,7 @@ def _model_title(key: str) -> str:
 def _run_title(run_id: str) -> str:
     try:
         run = store.get_run(run_id)
-        return f"{data.model_name(run)} on {store.get_slide(run.slide_id).name}"
+        return f"{data.model_name(run.model)} on {store.get_slide(run.slide_id).name}"
     except InputError:
         return "A run that is gone"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from cmlcore.jobs import device_report
-from cmlcore.ui import theme, widgets
+from cmlcore.ui import data, theme, widgets
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 
@@ -68,7 +68,8 @@ def _device() -> None:
             return
         st.caption(f":material/memory: {report.name}")
         if report.mm2_per_s is not None:
-            st.caption(f":material/speed: {widgets.speed(report.mm2_per_s)} · {report.model}")
+            model = data.model_name(report.model)
+            st.caption(f":material/speed: {widgets.speed(report.mm2_per_s)} · {model}")
 
 
 if __name__ == "__main__":

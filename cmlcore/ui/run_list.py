@@ -43,7 +43,7 @@ def rows(runs: list[Run], names: Mapping[str, str]) -> list[dict[str, object]]:
     return [
         {
             "Slide": names.get(r.slide_id, r.slide_id),
-            "Model": data.model_name(r),
+            "Model": data.model_name(r.model),
             "Region": data.region_text(r).capitalize(),
             "Status": widgets.status_text(r.status),
             "Cells": r.cells,
