@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 FULL = "The disk is full; free some space and try again."
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""An OSError of these is a full disk, or a quota that is used up."""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from cmlcore.cells.schema import CELL_SCHEMA
 from cmlcore.errors import RunError, StorageError
-from cmlcore.files import whole_file
+from cmlcore.files import NO_SPACE, whole_file
 from cmlcore.geometry import Mpp
 
 MERGED = "cells.parquet"
@@ -162,6 +162,5 @@ def _saved(path: Path) -> Iterator[Path]:
         with whole_file(path) as part:
             yield part
     except OSError as e:
-        raise StorageError(
-            "The cells cannot be saved; free space on the disk or change the folder's permissions."
-        ) from e
+        why = "the disk is full; free some space" if e.errno in NO_SPACE else "the folder cannot be written"
+        raise StorageError(f"The cells cannot be saved: {why}.") from e

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cmlcore.errors import CmlError, RunCancelledError
+from cmlcore.files import NO_SPACE
 from cmlcore.jobs.child import CANCELLED, write_status
 
 NO_MEMORY = "There was not enough memory; free some, or take fewer images, and start again."
 FULL = "The disk is full; free some space and start again."
 TELL_S = 0.5  # between two words on how far it is
-_NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
 
 Tell = Callable[[str, int, int], None]
 """Progress: what is done, how much of it, of how much."""
@@ -37,7 +37,7 @@ def work(folder: Path, do: Callable[[Path], None]) -> None:
             raise
         write_status(folder, state="failed", message=NO_MEMORY)
     except OSError as e:
-        if e.errno not in _NO_SPACE:
+        if e.errno not in NO_SPACE:
             raise
         write_status(folder, state="failed", message=FULL)
 

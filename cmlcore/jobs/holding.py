@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 from collections import OrderedDict
@@ -12,7 +11,7 @@ from threading import Lock
 from typing import Protocol, TypeVar, cast
 
 from cmlcore.errors import ModelError, RunError, SlideDiedError, StorageError
-from cmlcore.files import FULL
+from cmlcore.files import FULL, NO_SPACE
 from cmlcore.slides import SlideReader, open_slide
 from models.base import CellModel
 
@@ -98,7 +97,7 @@ def plainly() -> Iterator[None]:
     except MemoryError as e:
         raise RunError(NO_MEMORY) from e
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+        if e.errno in NO_SPACE:
             raise StorageError(FULL) from e
         raise StorageError(f"A file of the run cannot be read or written ({e.strerror}); try again.") from e
     except RuntimeError as e:

@@ -5,7 +5,6 @@ Unlike a slide such a file is small: one that is cut short is sent once more, no
 
 from __future__ import annotations
 
-import errno
 from urllib.parse import unquote
 
 from anyio import to_thread
@@ -13,13 +12,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from cmlcore.errors import CmlError, StorageError
+from cmlcore.files import NO_SPACE
 from cmlcore.jobs.pictures import FILE_BYTES, ZIP_BYTES, is_zip, new_batch, place_for
 from cmlcore.web.answers import NO_STORE, answering, refusal
 
 NAME = "x-name"
 """Header with the file's name, percent-encoded."""
 _WRITE_BYTES = 4 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @answering
@@ -71,6 +70,6 @@ async def single(request: Request) -> Response:
 
 
 def _storage(e: OSError) -> StorageError:
-    if e.errno in _FULL:
+    if e.errno in NO_SPACE:
         return StorageError("The disk is full; free some space and drop the images once more.")
     return StorageError(f"The images cannot be written ({e.strerror}); drop them once more.")

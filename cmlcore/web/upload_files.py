@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import secrets
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmlcore.errors import InputError, SlideError, StorageError
+from cmlcore.files import NO_SPACE
 from cmlcore.settings import settings
 from cmlcore.web.answers import NotFoundError
 
@@ -27,7 +27,6 @@ _BEGINNINGS = (
     b"\x89PNG\r\n\x1a\n",
     b"\xff\xd8\xff",  # JPEG, and MIRAX
 )
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
@@ -63,7 +62,7 @@ class PartialUpload:
                 while left:
                     left = left[f.write(left) :]
         except OSError as e:
-            if e.errno in _FULL:
+            if e.errno in NO_SPACE:
                 raise StorageError(
                     "The disk is full; what has arrived is kept. Free some space and choose “Try again”."
                 ) from e
