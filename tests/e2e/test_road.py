@@ -61,7 +61,8 @@ def test_type_2_on_a_region_counts_what_the_csv_holds(page: Page, home: Path, kn
     rows = list(csv.DictReader(x for x in lines if not x.startswith("#")))
     assert len(rows) == total == store.get_run(run).cells
     named = [r["class"] for r in rows if r["class"] != "unidentified"]  # those are counted apart
-    panel = page.get_by_role("tabpanel", name="Cells").first  # while the page is drawn anew the old one is there too
+    # .first: while the page is drawn anew, the old panel is there too
+    panel = page.get_by_role("tabpanel", name="Cells").first
     expect(panel).to_contain_text(f"All cells{len(named)}", timeout=60_000)
     if len(named) < len(rows):
         expect(panel).to_contain_text(f"{len(rows) - len(named)} more are unidentified")
@@ -83,7 +84,7 @@ def test_a_click_tells_a_cells_facts(page: Page, home: Path, known: dict[str, st
     assert box is not None
     at = steps.viewer(page, f"v.screen({x}, {y})")
     page.mouse.click(box["x"] + at["x"], box["y"] + at["y"])
-    panel = page.get_by_role("tabpanel", name="Cells").first  # while the page is drawn anew the old one is there too
+    panel = page.get_by_role("tabpanel", name="Cells").first
     expect(panel.locator(".cmlp-cell")).to_contain_text(facts["label"])
     expect(panel).to_contain_text(f"{facts['area_um2']:.1f}\u202fµm²")
     expect(panel.locator("dl")).to_contain_text(known["cell"])
