@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from cmlcore.errors import InputError
 
+MPP_LEAST, MPP_MOST = 0.005, 50.0
+"""Bounds of what a microscope's camera may have, in µm per pixel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -76,8 +79,9 @@ class Mpp:
 
     def __post_init__(self) -> None:
         for v in (self.x, self.y):
-            if not (math.isfinite(v) and 0.005 <= v <= 50):
-                raise InputError(f"A pixel size of {v:g} µm is outside 0.005 to 50 µm; give the true one.")
+            if not (math.isfinite(v) and MPP_LEAST <= v <= MPP_MOST):
+                bounds = f"{MPP_LEAST:g} to {MPP_MOST:g} µm"
+                raise InputError(f"A pixel size of {v:g} µm is outside {bounds}; give the true one.")
 
     @property
     def mean(self) -> float:

@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from cmlcore.files import read_json, write_json
 
 STATUS, STOP = "status.json", "stop"
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""Of a job's folder; no name like it leads out of the folder above."""
 
 
 def read_status(folder: Path) -> dict[str, Any]:

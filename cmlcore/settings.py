@@ -64,6 +64,11 @@ class Settings(BaseSettings):
         return self.home / "networks"
 
     @property
+    def backbones_dir(self) -> Path:
+        """Weight files that networks start from, as ``BACKBONE.*``."""
+        return self.home / "backbones"
+
+    @property
     def trainings_dir(self) -> Path:
         """One folder a training."""
         return self.home / "trainings"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+"""Of files that may hold a backbone's weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class BackboneName:

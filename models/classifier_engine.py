@@ -8,7 +8,6 @@ the work.
 from __future__ import annotations
 
 import logging
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from cmlcore.settings import settings
 from models.classifiers import Classifier
 from models.device import half_type
-from models.openvino_engine import compiled, converted, failures, load_openvino, wanted
+from models.openvino_engine import Asked, compiled, converted, failures, load_openvino, wanted
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +27,12 @@ TRUST = 0.05  # difference from torch's features, relative to their spread, that
 class OpenVinoBody:
     """A compiled body: images float ``(B, C, H, W)`` in 0..1 to features float32 ``(B, width)``."""
 
-    def __init__(self, compiled: Any) -> None:
-        self._request = compiled.create_infer_request()
-        self._lock = Lock()  # a request answers one caller at a time
+    def __init__(self, ready: Any) -> None:
+        self._ask = Asked(ready)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features of a batch of any size but none."""
-        with self._lock:
-            answer = self._request.infer([np.ascontiguousarray(images.numpy())])
-            return torch.from_numpy(np.array(answer[0], np.float32))
+        return torch.from_numpy(self._ask(images.numpy()))
 
 
 class _Features(nn.Module):

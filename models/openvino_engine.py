@@ -18,7 +18,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cmlcore.settings import CpuEngine, settings
+from cmlcore.versions import versions
 from models.device import describe, half_type
 from models.registry import ModelCard
 
@@ -40,19 +40,31 @@ TRUST = 0.05  # mean difference from torch's maps, in their own units, that 16 b
 _FAST_ON = frozenset({"x86_64", "AMD64"})
 
 
+class Asked:
+    """A compiled graph of one input and one output, from any thread: it answers one caller at a time."""
+
+    def __init__(self, ready: Any) -> None:
+        self._request = ready.create_infer_request()
+        self._lock = Lock()
+
+    def __call__(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """What the graph makes of a batch."""
+        with self._lock:
+            answer = self._request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+        return np.asarray(answer[0], np.float32)
+
+
 class OpenVinoNetwork:
     """A compiled network: one tile uint8 ``(3, H, W)`` in, its maps float32 ``(C + 3, h, w)`` out."""
 
     def __init__(self, ready: Any, device: str) -> None:
         self.device = device
-        self._request = ready.create_infer_request()
-        self._lock = Lock()  # a request answers one caller at a time
+        self._ask = Asked(ready)
 
     def __call__(self, tile: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Maps of one tile; the same bytes for the same tile, whatever came before."""
-        with self._lock:
-            answer = self._request.infer([np.ascontiguousarray(tile)[None]], share_inputs=True)
-        return np.asarray(answer[0][0], np.float32)
+        maps: NDArray[np.float32] = self._ask(tile[None])[0]
+        return maps
 
 
 def wanted(device: torch.device, engine: CpuEngine) -> bool:
@@ -124,16 +136,9 @@ def _name(card: ModelCard, half: bool) -> str:
         "architecture": card.extra.get("architecture"),
         "code": hashlib.sha256(Path(__file__).with_name("windowed_vit.py").read_bytes()).hexdigest(),
         "half": half,
-        **{p: _version(p) for p in ("openvino", "torch", "timm")},
+        **versions("openvino", "torch", "timm"),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def compiled(openvino: Any, graph: Any, threads: int, half: bool) -> Any:

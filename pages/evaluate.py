@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cmlcore.jobs.evaluate import list_evaluations
-from cmlcore.ui import evaluate, evaluation_pair, selection, widgets
+from cmlcore.jobs.evaluate import EVALUATIONS
+from cmlcore.ui import evaluate, evaluation_pair, folder_jobs, selection, widgets
 from cmlcore.ui.evaluation_view import View
 
-jobs = {j.id: j for j in list_evaluations()}
+jobs = {j.id: j for j in EVALUATIONS.all()}
 done = [k for k, j in jobs.items() if j.state == "done"]
 
 widgets.header("Evaluate", "Judge a model or a run against cells that people outlined and named.")
 evaluate.start_form(expanded=not jobs)
 for job in reversed([j for j in jobs.values() if j.active]):
-    evaluate.live(job.id)
+    folder_jobs.live(EVALUATIONS, job.id, evaluate.subject, "images")
 
 if not jobs:
     st.caption("Figures stand here once an evaluation is done.")
@@ -38,13 +38,16 @@ with st.container(horizontal=True, vertical_alignment="center", gap="small", key
         if view is not None:
             view.downloads()
     if not jobs[chosen].active and st.button("Delete", icon=":material/delete:"):
-        evaluate.confirm_delete(jobs[chosen])
+        folder_jobs.confirm_delete(
+            EVALUATIONS, chosen, evaluate.title(jobs[chosen]),
+            "Its figures go; model, run and ground truth stay.",
+        )  # fmt: skip
 
 with widgets.said_plainly():
     if jobs[chosen].active:
         st.caption("Its figures stand here once it is done; another evaluation can be chosen meanwhile.")
     elif view is None and chosen not in done:
-        evaluate.broken_off(jobs[chosen])
+        folder_jobs.broken_off(EVALUATIONS, jobs[chosen], "Start again")
     elif view is not None and second in done:
         pair = (chosen, second)
         evaluation_pair.body(

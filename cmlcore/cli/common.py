@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmlcore.errors import StorageError
-from cmlcore.files import whole_file
+from cmlcore.files import NO_SPACE, whole_file
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -32,7 +31,7 @@ def write(path: Path, chunks: Iterable[bytes]) -> None:
         with whole_file(path) as part, part.open("wb") as f:
             f.writelines(chunks)
     except OSError as e:
-        why = "the disk is full" if e.errno == errno.ENOSPC else "it is not a place where you may write"
+        why = "the disk is full" if e.errno in NO_SPACE else "it is not a place where you may write"
         raise StorageError(f"{path} cannot be written: {why}. Choose another with --out.") from e
 
 

@@ -167,8 +167,7 @@ def _of_run(run: Path, truth: Path, classes: list[str] | None, options: dict[str
 def _records(data: Path, split: str, sets: list[str] | None, limit: int | None) -> list[Record]:
     from rich import print as show
 
-    from cmlcore.evaluation.run import spread
-    from cmlcore.ground_truth import load
+    from cmlcore.ground_truth import load, spread
     from cmlcore.ground_truth.sets import records as public
 
     if split not in ("train", "val", "test", "all"):

@@ -297,12 +297,6 @@ class Evaluation:
         except (ValidationError, TypeError, ValueError) as e:
             raise InputError("This is not a stored evaluation; evaluate the model again.") from e
 
-    def tables(self) -> list[tuple[str, list[str], list[list[Any]]]]:
-        """(name, header, rows) of each table, for CSV files."""
-        from cmlcore.evaluation.result_tables import tables
-
-        return tables(self)
-
 
 @cache
 def _reader() -> TypeAdapter[Evaluation]:

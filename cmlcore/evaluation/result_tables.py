@@ -13,7 +13,7 @@ Table = tuple[str, list[str], list[list[Any]]]
 _FIGURES = ("ap50", "ap75", "ap", "precision", "recall", "f1", "iou", "dice", "pq", "sq", "dq")
 
 
-def tables(e: Evaluation) -> list[Table]:
+def csv_tables(e: Evaluation) -> list[Table]:
     """(name, header, rows) of each table; a figure that does not exist is None."""
     loss: list[Table] = [("loss", list(e.loss), [list(e.loss.values())])] if e.loss else []
     return [

@@ -13,7 +13,7 @@ from cmlcore.errors import InputError
 from cmlcore.evaluation.judges import Judge, judge_of
 from cmlcore.evaluation.matching import LOWEST_SCORE
 from cmlcore.evaluation.report import EvaluationReport
-from cmlcore.ground_truth.records import Record
+from cmlcore.ground_truth.records import spread
 from cmlcore.ground_truth.sets import CLASSES, MPP, records
 from cmlcore.predict import estimated_mpp, predict_rgb, read_rgb
 from models.base import CellModel, Instances
@@ -99,13 +99,6 @@ def _scale_errors(true: list[float], estimated: list[float]) -> dict[str, float]
         "pixel size off by (median, relative)": float(np.expm1(np.median(error))),
         "pixel size off by (95th percentile, relative)": float(np.expm1(np.percentile(error, 95))),
     }
-
-
-def spread(items: list[Record], limit: int | None) -> list[Record]:
-    """At most ``limit`` of the images, evenly over all."""
-    if limit is None or limit >= len(items):
-        return items
-    return [items[i] for i in np.linspace(0, len(items) - 1, max(1, limit)).astype(int)]
 
 
 def _in_set_classes(cells: Instances, classes: tuple[str, ...]) -> Instances:

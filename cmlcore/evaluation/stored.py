@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import secrets
@@ -10,12 +9,12 @@ from pathlib import Path
 
 from cmlcore.errors import InputError, StorageError
 from cmlcore.evaluation.result import Evaluation
-from cmlcore.evaluation.result_tables import csv_bytes
-from cmlcore.files import whole_file
+from cmlcore.evaluation.result_tables import csv_bytes, csv_tables
+from cmlcore.files import NO_SPACE, whole_file
+from cmlcore.job_folder import FOLDER_NAME
 from cmlcore.settings import settings
 
 FILE, TABLES = "evaluation.json", "tables"
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def save(evaluation: Evaluation, folder: Path | None = None) -> Path:
@@ -36,14 +35,14 @@ def save(evaluation: Evaluation, folder: Path | None = None) -> Path:
         day = re.sub(r"\D", "", evaluation.manifest.created)[:14]
         folder = settings().evaluations_dir / f"{day}-{secrets.token_hex(4)}"
     try:
-        for table in evaluation.tables():
+        for table in csv_tables(evaluation):
             with whole_file(folder / TABLES / f"{table[0]}.csv") as part:
                 part.write_bytes(csv_bytes(table, evaluation))
         text = json.dumps(evaluation.to_json(), ensure_ascii=False, allow_nan=False)
         with whole_file(folder / FILE) as part:
             part.write_text(text, encoding="utf-8")
     except OSError as e:
-        why = "the disk is full" if e.errno == errno.ENOSPC else "its folder cannot be written"
+        why = "the disk is full" if e.errno in NO_SPACE else "its folder cannot be written"
         raise StorageError(f"The evaluation cannot be stored: {why}.") from e
     return folder
 
@@ -56,7 +55,7 @@ def load(name: str | Path) -> Evaluation:
 
     """
     if isinstance(name, str):
-        if not _ID.fullmatch(name):
+        if not FOLDER_NAME.fullmatch(name):
             raise InputError("There is no such evaluation; choose one from the list.")
         name = settings().evaluations_dir / name
     path = name / FILE if name.is_dir() else name

@@ -136,6 +136,11 @@ _SETS = (
 PUBLIC: dict[str, PublicSet] = {s.key: s for s in _SETS}
 
 
+def short_name(name: str) -> str:
+    """What a public set is called, without its authors; another name as it is."""
+    return PUBLIC[name].title.partition(" (")[0] if name in PUBLIC else name
+
+
 def get_public(name: str, to: Path, given: Path | None = None, progress: Progress | None = None) -> Path:
     """Fetch a public set and lay it out in ``to / name``, whole or not at all.
 

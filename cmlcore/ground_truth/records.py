@@ -74,3 +74,10 @@ def completeness(record: Record, classes: tuple[str, ...] | list[str]) -> tuple[
     """
     whole = tuple(record.complete)
     return tuple(class_index(c, whole) >= 0 for c in classes)
+
+
+def spread(found: list[Record], limit: int | None) -> list[Record]:
+    """At most ``limit`` of the images (at least one), evenly over all; None: all of them."""
+    if limit is None or limit >= len(found):
+        return found
+    return [found[i] for i in np.linspace(0, len(found) - 1, max(1, limit)).astype(int)]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cmlcore.errors import InputError
+from cmlcore.geometry import MPP_LEAST, MPP_MOST
 from cmlcore.jobs.child import Children
 from cmlcore.jobs.data_roots import checked_path
 from cmlcore.jobs.device import worker_threads
@@ -40,7 +41,7 @@ class BenchRequest(BaseModel):
     k: int = Field(5, ge=2, le=20)
     epochs: int = Field(12, ge=1, le=1000)
     scale: Literal["known", "given", "estimate"] = "known"
-    mpp: float | None = Field(None, ge=0.005, le=50)
+    mpp: float | None = Field(None, ge=MPP_LEAST, le=MPP_MOST)
     seed: int = Field(0, ge=0)
     device: str = "auto"
     threads: int = Field(0, ge=0)
@@ -81,7 +82,7 @@ def submit_bench(asked: BenchRequest) -> str:
 def _checked_weights(given: Path | Literal["fetch"]) -> Path | Literal["fetch"]:
     if not isinstance(given, Path):
         return given
-    if given.parent == settings().home / "backbones" and given.is_file():
+    if given.parent == settings().backbones_dir and given.is_file():
         return given
     path = checked_path(given)
     if path.is_dir():

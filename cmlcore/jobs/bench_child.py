@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmlcore.errors import InputError, ModelError, RunCancelledError
 from cmlcore.files import write_json
-from cmlcore.job_folder import stop_requested, write_status
+from cmlcore.job_folder import read_status, stop_requested, write_status
 from cmlcore.jobs.bench import BENCHES, RESULT, BenchRequest
 from cmlcore.jobs.child import CANCELLED
 from cmlcore.jobs.child_work import Tell, teller, work
@@ -112,7 +112,6 @@ def _mpp(asked: BenchRequest, cells: CellSet, folder: Path, tell: Tell) -> float
         raise InputError("Nothing says how many µm a pixel of these images has; enter it or estimate it.")
     if asked.scale != "estimate":
         return asked.mpp if asked.scale == "given" else None
-    from cmlcore.job_folder import read_status
     from cmlcore.single_cell.scale import estimate_set_mpp
 
     told = read_status(folder).get("mpp")

@@ -9,8 +9,8 @@ from pathlib import Path
 from cmlcore.jobs.data_roots import data_roots
 from cmlcore.settings import settings
 from cmlcore.single_cell.data import ANNOTATIONS, PARTS, SUFFIXES
+from models.backbone_names import WEIGHT_SUFFIXES
 
-WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _NO_CLASSES = frozenset(("images", "masks", "labels", "annotations", "weights", *PARTS))
 _PEEKED = 40  # files of a folder that are looked at
 _LISTED = 200
@@ -46,7 +46,7 @@ def kind_of_set(path: Path) -> str | None:
 
 def weight_files() -> list[Path]:
     """Files that may hold a backbone's weights: in ``CML_HOME/backbones`` and the roots' ``weights``."""
-    folders = [settings().home / "backbones", *(r / "weights" for r in data_roots())]
+    folders = [settings().backbones_dir, *(r / "weights" for r in data_roots())]
     return [
         f
         for folder in folders

@@ -11,32 +11,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from cmlcore.job_folder import STATUS, clear_stop, pid_alive
-from cmlcore.job_folder import read_status as read_status
-from cmlcore.job_folder import request_stop as request_stop
-from cmlcore.job_folder import stop_requested as stop_requested
-from cmlcore.job_folder import write_status as write_status
-from cmlcore.jobs.processes import kill
-from cmlcore.settings import settings
+from cmlcore.job_folder import STATUS, clear_stop, pid_alive, read_status, stop_requested, write_status
+from cmlcore.jobs.processes import kill, start_child
 
 log = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
 WAITING: tuple[State, ...] = ("waiting", "running")
 """States in which a job is still to do."""
-LOG = "child.log"
 GRACE_S = 20.0  # a child that does not heed ``stop`` for so long is killed
 STALE_S = 120.0  # a status this old is not one of somebody at work
-LOG_BYTES = 1 << 20  # of an old log that is kept
 
 DIED = "The work broke off without a word; there may not have been enough memory. Start it again."
 CANCELLED = "Cancelled."
@@ -122,18 +113,7 @@ class Children:
     def _start(self, folder: Path) -> None:
         self._folder, self._stop_seen, self._sitting = folder, None, secrets.token_hex(4)
         write_status(folder, sitting=self._sitting)
-        record = folder / LOG
-        if record.exists() and record.stat().st_size > LOG_BYTES:
-            record.unlink()
-        with record.open("ab") as err:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "cmlcore.jobs.child_main", self._module, str(folder)],
-                stdin=subprocess.PIPE,  # held open by us alone: it closes when we go, however we go
-                stdout=subprocess.DEVNULL,
-                stderr=err,
-                start_new_session=True,
-                env={**os.environ, "CML_HOME": str(settings().home)},
-            )
+        self._child = start_child(self._module, folder)
 
 
 def _at_work(status: dict[str, Any], written_ns: int) -> bool:

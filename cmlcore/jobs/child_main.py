@@ -13,7 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
-from cmlcore.jobs.child import write_status
+from cmlcore.job_folder import write_status
 
 NICE = 10  # viewing and segmenting come first
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cmlcore.errors import CmlError, RunCancelledError
 from cmlcore.files import NO_SPACE
-from cmlcore.jobs.child import CANCELLED, write_status
+from cmlcore.job_folder import write_status
+from cmlcore.jobs.child import CANCELLED
 
 NO_MEMORY = "There was not enough memory; free some, or take fewer images, and start again."
 FULL = "The disk is full; free some space and start again."
@@ -18,8 +19,11 @@ Tell = Callable[[str, int, int], None]
 """Progress: what is done, how much of it, of how much."""
 
 
-def work(folder: Path, do: Callable[[Path], None]) -> None:
-    """Do a folder's work; whatever goes wrong becomes one sentence in its status."""
+def work(folder: Path, do: Callable[[Path], None], no_memory: str = NO_MEMORY) -> None:
+    """Do a folder's work; whatever goes wrong becomes one sentence in its status.
+
+    ``no_memory`` is the sentence for what does not fit.
+    """
     began = time.monotonic()
     try:
         do(folder)
@@ -31,11 +35,11 @@ def work(folder: Path, do: Callable[[Path], None]) -> None:
     except CmlError as e:
         write_status(folder, state="failed", message=str(e))
     except MemoryError:
-        write_status(folder, state="failed", message=NO_MEMORY)
+        write_status(folder, state="failed", message=no_memory)
     except RuntimeError as e:
         if type(e).__name__ != "OutOfMemoryError":  # torch's own, which need not be imported here
             raise
-        write_status(folder, state="failed", message=NO_MEMORY)
+        write_status(folder, state="failed", message=no_memory)
     except OSError as e:
         if e.errno not in NO_SPACE:
             raise

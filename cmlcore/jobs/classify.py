@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cmlcore import store
 from cmlcore.errors import InputError, ModelError
 from cmlcore.files import read_json
+from cmlcore.geometry import MPP_LEAST, MPP_MOST
 from cmlcore.jobs.child import Children
 from cmlcore.jobs.device import worker_threads
 from cmlcore.jobs.folder_jobs import FolderJob, FolderJobs
@@ -42,7 +43,9 @@ class NamingRequest(BaseModel):
     classifier: str
     run: str | None = None
     scale: Scale = "given"
-    mpp: float | None = Field(None, ge=0.005, le=50, description="µm per pixel of the pictures, where given")
+    mpp: float | None = Field(
+        None, ge=MPP_LEAST, le=MPP_MOST, description="µm per pixel of the pictures, where given"
+    )
     device: str = "auto"
     threads: int = Field(0, ge=0)
 

@@ -68,19 +68,14 @@ def _classifier(asked: NamingRequest) -> CellClassifier:
     return load(asked.classifier, asked.device, asked.threads)
 
 
-def _facts(model: CellClassifier) -> dict[str, Any]:
-    card = model.card
-    return {
-        "classifier": card.key,
-        "title": card.title,
-        "sha256": card.sha256,
-        "classes": list(card.classes),
-        "device": model.device,
-    }
-
-
-def _export_facts(model: CellClassifier) -> dict[str, str]:
+def _facts(model: CellClassifier) -> dict[str, str]:
+    """What every export says."""
     return {"classifier": model.card.key, "sha256": model.card.sha256, "device": model.device}
+
+
+def _result(model: CellClassifier, **found: Any) -> dict[str, Any]:
+    """Fields of ``NamingResult``, but for the time."""
+    return {**_facts(model), "title": model.card.title, "classes": list(model.card.classes), **found}
 
 
 def _check(cancelled: Callable[[], bool]) -> None:
@@ -106,19 +101,19 @@ def _of_pictures(
     model = _classifier(asked)
     with CropWriter(folder) as crops:
         chunks = _named(paths, mpp, model, crops, refused, tell, cancelled)
-        cells = write_named(folder / ANSWERS, chunks, model.card.classes, _export_facts(model))
+        cells = write_named(folder / ANSWERS, chunks, model.card.classes, _facts(model))
     if not cells:
         raise InputError(f"None of the {len(paths)} images can be used; the first: {refused[0][2]}")
     bad = {at for at, _, _ in refused}
     note = sizes_note([p for i, p in enumerate(paths) if i not in bad])
-    return {
-        **_facts(model),
-        "mpp": mpp,
-        "mpp_from": asked.scale,
-        "files": [p.name for p in paths],
-        "refused": refused,
-        "notes": [note] if note else [],
-    }
+    return _result(
+        model,
+        mpp=mpp,
+        mpp_from=asked.scale,
+        files=[p.name for p in paths],
+        refused=refused,
+        notes=[note] if note else [],
+    )
 
 
 def _named(
@@ -216,19 +211,12 @@ def _of_run(asked: NamingRequest, folder: Path, tell: Tell, cancelled: Callable[
             cancelled=cancelled,
             seen=crops.add,
         )
-        write_named(folder / ANSWERS, chunks, model.card.classes, _export_facts(model))
+        write_named(folder / ANSWERS, chunks, model.card.classes, _facts(model))
     # where the shell leaves them too: one road, two doors
     beside = path_of(store.run_dir(run.id), model.card.key)
     beside.parent.mkdir(exist_ok=True)
     shutil.copyfile(folder / ANSWERS, beside)
-    return {
-        **_facts(model),
-        "mpp": mpp.mean,
-        "mpp_from": "run",
-        "files": [],
-        "refused": [],
-        "notes": [],
-    }
+    return _result(model, mpp=mpp.mean, mpp_from="run", files=[], refused=[], notes=[])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmlcore.errors import InputError
+from cmlcore.files import whole_file
 
 BIN, LIMITS = "crops.bin", "crops.npy"
 QUALITY = 92
@@ -65,10 +66,8 @@ class CropWriter:
     ) -> None:
         self._file.close()
         if kind is None:
-            part = self._folder / f"{LIMITS}.part"
-            with part.open("wb") as f:
+            with whole_file(self._folder / LIMITS, durable=False) as part, part.open("wb") as f:
                 np.save(f, np.array(self._limits, np.int64))
-            part.replace(self._folder / LIMITS)
 
 
 def crop(folder: Path, row: int) -> bytes:

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from cmlcore import store
-from cmlcore.errors import CmlError, InputError, RunCancelledError
+from cmlcore.errors import InputError, RunCancelledError
 from cmlcore.evaluation.loss import with_loss
 from cmlcore.evaluation.result import Evaluation
 from cmlcore.evaluation.stored import save
-from cmlcore.ground_truth import Record, load, slide_labels
-from cmlcore.jobs.child import CANCELLED, stop_requested, write_status
-from cmlcore.jobs.evaluate import EvaluationRequest, read_request
+from cmlcore.ground_truth import Record, load, slide_labels, spread
+from cmlcore.job_folder import stop_requested
+from cmlcore.jobs.child import CANCELLED
+from cmlcore.jobs.child_work import Tell, teller, work
+from cmlcore.jobs.evaluate import EVALUATIONS, EvaluationRequest
 
 NO_MEMORY = "There was not enough memory; free some, or judge fewer images, and start again."
-TELL_S = 0.5  # between two words on how far it is
+_COMPUTING = "Computing figures and intervals"
 
 
 def main() -> None:
     """Evaluate; whatever goes wrong becomes one sentence in the folder's status."""
-    folder = Path(sys.argv[1])
-    try:
-        evaluate_folder(folder)
-    except RunCancelledError:
-        write_status(folder, state="cancelled", message=CANCELLED)
-    except CmlError as e:
-        write_status(folder, state="failed", message=str(e))
-    except MemoryError:
-        write_status(folder, state="failed", message=NO_MEMORY)
-    except RuntimeError as e:
-        if type(e).__name__ != "OutOfMemoryError":  # torch's own, which need not be imported for a run
-            raise
-        write_status(folder, state="failed", message=NO_MEMORY)
+    work(Path(sys.argv[1]), evaluate_folder, NO_MEMORY)
 
 
 def evaluate_folder(folder: Path) -> None:
@@ -47,109 +34,77 @@ def evaluate_folder(folder: Path) -> None:
         CmlError: of the kind that fits.
 
     """
-    request = read_request(folder)
-    if request is None:
-        raise InputError("What was asked for cannot be read; ask for a new evaluation.")
-    began = time.monotonic()
-    write_status(folder, stage="Reading the ground truth", message="", done=0, total=0, left_s=None)
-    cancelled = _watch(folder)
-    if request.run is not None:
-        made = _of_run(request, folder, cancelled)
-    else:
-        made = _of_model(request, folder, _teller(folder), cancelled)
+    asked, tell = EVALUATIONS.asked(folder), teller(folder)
+
+    def cancelled() -> bool:
+        return stop_requested(folder)
+
+    tell("Reading the ground truth", 0, 0)
+    made = _of_model(asked, tell, cancelled) if asked.run is None else _of_run(asked, tell, cancelled)
     save(with_loss(made), folder)
-    write_status(folder, state="done", stage="", message="", left_s=None, seconds=time.monotonic() - began)
 
 
-def _of_model(
-    request: EvaluationRequest,
-    folder: Path,
-    tell: Callable[[int, int], None],
-    cancelled: Callable[[], bool],
-) -> Evaluation:
+def _of_model(asked: EvaluationRequest, tell: Tell, cancelled: Callable[[], bool]) -> Evaluation:
     from cmlcore.evaluation import evaluate_records
     from models.registry import load_model
 
-    found = spread(ground_truth(request), request.limit)
-    write_status(folder, stage="Loading the network", total=len(found))
-    model = load_model(str(request.model), request.device, request.threads)
+    found = spread(ground_truth(asked), asked.limit)
+    tell("Loading the network", 0, len(found))
+    model = load_model(str(asked.model), asked.device, asked.threads)
+
+    def judged(done: int, total: int) -> None:
+        tell("Judging images" if done < total else _COMPUTING, done, total)
+
+    judged(0, len(found))
     return evaluate_records(
         model,
         found,
         None,
-        min_score=request.min_score,
-        bootstrap=request.bootstrap,
-        mpp=request.mpp,
-        seed=request.seed,
-        data=request.data.name,
-        progress=tell,
+        min_score=asked.min_score,
+        bootstrap=asked.bootstrap,
+        mpp=asked.mpp,
+        seed=asked.seed,
+        data=asked.data.name,
+        progress=judged,
         cancelled=cancelled,
     )
 
 
-def _of_run(request: EvaluationRequest, folder: Path, cancelled: Callable[[], bool]) -> Evaluation:
+def _of_run(asked: EvaluationRequest, tell: Tell, cancelled: Callable[[], bool]) -> Evaluation:
     from cmlcore.evaluation import evaluate_run
 
-    run = store.get_run(str(request.run))
+    run = store.get_run(str(asked.run))
     slide = store.get_slide(run.slide_id)
     if slide.info is None:
         raise InputError("The slide of this run is being checked; wait until it is ready.")
     size = slide.info.scenes[run.scene].size
-    labels = slide_labels(request.data, (size.w, size.h), (run.mpp_x + run.mpp_y) / 2, "slide")
+    labels = slide_labels(asked.data, (size.w, size.h), (run.mpp_x + run.mpp_y) / 2, "slide")
     if cancelled():
         raise RunCancelledError(CANCELLED)
-    write_status(folder, stage="Computing figures and intervals", total=1)
+    tell(_COMPUTING, 0, 1)
     return evaluate_run(
         store.run_dir(run.id),
         [labels],
-        min_score=request.min_score,
-        bootstrap=request.bootstrap,
-        seed=request.seed,
+        min_score=asked.min_score,
+        bootstrap=asked.bootstrap,
+        seed=asked.seed,
     )
 
 
-def ground_truth(request: EvaluationRequest) -> list[Record]:
-    """The labelled images of a request.
+def ground_truth(asked: EvaluationRequest) -> list[Record]:
+    """The labelled images that are asked for.
 
     Raises:
         InputError: none is found, or none in the part asked for.
 
     """
-    found = load(request.data, request.part)
+    found = load(asked.data, asked.part)
     if not found:
-        part = {"val": "validation", "train": "training", "test": "test", "all": "labelled"}[request.part]
+        part = {"val": "validation", "train": "training", "test": "test", "all": "labelled"}[asked.part]
         raise InputError(f"This ground truth has no {part} part; choose another part, or other data.")
-    if request.image_mpp is not None:
-        found = [replace(r, mpp=r.mpp or request.image_mpp) for r in found]
+    if asked.image_mpp is not None:
+        found = [replace(r, mpp=r.mpp or asked.image_mpp) for r in found]
     return found
-
-
-def spread(found: list[Record], limit: int | None) -> list[Record]:
-    """At most ``limit`` of them, evenly spaced."""
-    if limit is None or limit >= len(found):
-        return found
-    return [found[i] for i in np.linspace(0, len(found) - 1, limit).astype(int)]
-
-
-def _teller(folder: Path) -> Callable[[int, int], None]:
-    """A function that writes down how many images are judged, and about how long the rest takes."""
-    began, last = time.monotonic(), 0.0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < TELL_S and done < total:
-            return
-        last = now
-        left = (now - began) / done * (total - done) if done else None
-        stage = "Judging images" if done < total else "Computing figures and intervals"
-        write_status(folder, stage=stage, done=done, total=total, left_s=left)
-
-    return tell
-
-
-def _watch(folder: Path) -> Callable[[], bool]:
-    return lambda: stop_requested(folder)
 
 
 if __name__ == "__main__":

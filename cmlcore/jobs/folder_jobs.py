@@ -6,7 +6,6 @@ what the work makes. It is worked off by ``cmlcore.jobs.child.Children``.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from pydantic import BaseModel, ValidationError
 
 from cmlcore.errors import InputError
 from cmlcore.files import whole_file
-from cmlcore.job_folder import read_status, request_stop, stop_requested, write_status
+from cmlcore.job_folder import FOLDER_NAME, read_status, request_stop, stop_requested, write_status
 from cmlcore.jobs.child import WAITING, State, resume
 from cmlcore.store.ids import new_id
 
 REQUEST = "request.json"
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -108,7 +106,7 @@ class FolderJobs(Generic[R]):
             InputError: this cannot be the id of one.
 
         """
-        if not _ID.fullmatch(key):
+        if not FOLDER_NAME.fullmatch(key):
             raise self._none()
         return self.root() / key
 
@@ -128,7 +126,7 @@ class FolderJobs(Generic[R]):
         """Every job, also those made in the shell; newest first."""
         root = self.root()
         folders = root.iterdir() if root.is_dir() else ()
-        found = [job for f in folders if _ID.fullmatch(f.name) and (job := self._job(f)) is not None]
+        found = [job for f in folders if FOLDER_NAME.fullmatch(f.name) and (job := self._job(f)) is not None]
         return sorted(found, key=lambda job: (job.created, job.id), reverse=True)
 
     def cancel(self, key: str) -> None:

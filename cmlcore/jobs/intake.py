@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from pathlib import Path
 
 from cmlcore import store
 from cmlcore.errors import InputError, StorageError
-from cmlcore.files import FULL
+from cmlcore.files import FULL, NO_SPACE
 from cmlcore.jobs.runs import cancel_run
 from cmlcore.settings import settings
 from cmlcore.store.ids import new_id
@@ -89,7 +88,5 @@ def _moved(source: Path, slide_id: str) -> Path:
         part.replace(target)
     except OSError as e:
         shutil.rmtree(folder, ignore_errors=True)
-        raise StorageError(
-            FULL if e.errno == errno.ENOSPC else "The upload cannot be stored; try again."
-        ) from e
+        raise StorageError(FULL if e.errno in NO_SPACE else "The upload cannot be stored; try again.") from e
     return target

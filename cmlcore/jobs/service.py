@@ -12,7 +12,7 @@ from cmlcore.errors import CmlError
 from cmlcore.jobs.bench import BENCH_CHILDREN
 from cmlcore.jobs.classify import NAMING_CHILDREN
 from cmlcore.jobs.device import device_report
-from cmlcore.jobs.evaluate import EVALUATIONS
+from cmlcore.jobs.evaluate import EVALUATION_CHILDREN
 from cmlcore.jobs.explainer import EXPLAINER
 from cmlcore.jobs.loop import RunLoop, requeue
 from cmlcore.jobs.preparation import pending, try_slide
@@ -21,7 +21,7 @@ from cmlcore.jobs.train_loop import TrainLoop
 from cmlcore.settings import settings
 
 log = logging.getLogger(__name__)
-_CHILDREN = (EVALUATIONS, NAMING_CHILDREN, BENCH_CHILDREN)
+_CHILDREN = (EVALUATION_CHILDREN, NAMING_CHILDREN, BENCH_CHILDREN)
 BUSY_S, IDLE_S = 0.1, 0.3  # between two looks at the rows
 CHILD_S = 0.5
 JOIN_S = 5.0

@@ -10,12 +10,12 @@ from sqlalchemy import inspect
 
 from cmlcore import store
 from cmlcore.errors import InputError
+from cmlcore.job_folder import read_status, request_stop
 from cmlcore.jobs.data_roots import checked_path
 from cmlcore.jobs.progress import ahead_of
 from cmlcore.jobs.shell_trainings import shell_training, shell_trainings
 from cmlcore.store import RunStatus, Training
 from cmlcore.store.tables import now
-from cmlcore.training.run_dir import read_status, request_stop
 from cmlcore.training.settings import TrainSettings, checked
 
 CANCELLED = "Cancelled; the last checkpoint is kept, and the training can be resumed."

@@ -8,39 +8,29 @@ started beside it, whatever became of the server.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cmlcore import store
 from cmlcore.errors import InputError
-from cmlcore.jobs.processes import kill, locked
+from cmlcore.job_folder import clear_stop, read_status, request_stop, write_status
+from cmlcore.jobs.processes import kill, locked, start_child
 from cmlcore.jobs.train import CANCELLED
-from cmlcore.settings import settings
 from cmlcore.store import Training
 from cmlcore.store.tables import now
-from cmlcore.training.run_dir import (
-    SETTINGS,
-    clear_stop,
-    new_run_dir,
-    read_status,
-    request_stop,
-    write_status,
-)
+from cmlcore.training.run_dir import SETTINGS, new_run_dir
 from cmlcore.training.settings import checked
 
 log = logging.getLogger(__name__)
 MODULE = "cmlcore.training.child"
-LOCK, LOG = "lock", "child.log"
+LOCK = "lock"
 ASKED_S = 20.0  # a child that does not heed its stop file for so long is told to end
 TOLD_S = 40.0  # and after this, killed; its last checkpoint is kept
-LOG_BYTES = 1 << 20  # of the old log that is kept
 
 KILLED = (
     "The training process was killed, most likely for lack of memory; free memory and resume it from its "
@@ -172,26 +162,13 @@ class TrainLoop:
             clear_stop(folder)
             write_status(folder, state="waiting", message="", left_s=None)
             try:
-                self._child = _Child(row.id, folder, self._spawn(folder, lock))
+                fds = [lock.fileno()]  # the lock stays as long as anybody holds a copy
+                started = start_child(self._module, folder, log_stdout=True, pass_fds=fds)
             except OSError:  # no memory for a process, for instance: it is tried again
                 _requeue(row.id)
                 raise
+            self._child = _Child(row.id, folder, started)
         return True
-
-    def _spawn(self, folder: Path, lock: IO[str]) -> subprocess.Popen[bytes]:
-        record = folder / LOG
-        if record.exists() and record.stat().st_size > LOG_BYTES:
-            record.unlink()
-        with record.open("ab") as out:
-            return subprocess.Popen(
-                [sys.executable, "-m", "cmlcore.jobs.child_main", self._module, str(folder)],
-                stdin=subprocess.PIPE,  # held open by us alone: it closes when we go, however we go
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                pass_fds=[lock.fileno()],  # the lock stays as long as anybody holds a copy
-                env={**os.environ, "CML_HOME": str(settings().home)},
-            )
 
 
 def _recover() -> None:

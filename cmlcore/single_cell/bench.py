@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +29,7 @@ from cmlcore.single_cell.images import FIELD_UM, SIDE, read_fields, sizes_note
 from cmlcore.single_cell.probe import check, never
 from cmlcore.single_cell.splits import Split, by_parts, cross_validation, holdout, said
 from cmlcore.single_cell.tune import TuneSettings
+from cmlcore.versions import versions
 from models.classifiers import Tuning, backbone
 
 Cut = Literal["folds", "holdout", "parts"]
@@ -306,7 +306,7 @@ def _head(
         "split": {"cut": plan.cut, "folds": plan.k if plan.cut == "folds" else 1, "unit": said(cells.unit)},
         "plan": _plan_json(plan),
         "costs": [cost(key, len(cells.classes)).row() for key in plan.starts],
-        "versions": {p: version(p) for p in ("torch", "torchvision", "timm", "numpy")},
+        "versions": versions("torch", "torchvision", "timm", "numpy"),
     }
 
 

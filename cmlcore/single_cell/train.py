@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,11 @@ from cmlcore.single_cell.images import FIELD_UM, read_fields
 from cmlcore.single_cell.probe import never
 from cmlcore.single_cell.shelf import ClassifierCard
 from cmlcore.single_cell.splits import Split, by_parts, holdout, said
+from cmlcore.versions import versions
+from models.backbone_names import WEIGHT_SUFFIXES
 from models.classifiers import backbone
 
 Tell = Callable[[str, int, int], None]
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def backbone_start(key: str, given: Path | None = None) -> Start:
@@ -36,8 +36,8 @@ def backbone_start(key: str, given: Path | None = None) -> Start:
     """
     if given is not None:
         return given
-    folder = settings().home / "backbones"
-    for suffix in SUFFIXES:
+    folder = settings().backbones_dir
+    for suffix in WEIGHT_SUFFIXES:
         if (path := folder / f"{key}{suffix}").is_file():
             return path
     if backbone(key).weights is None:
@@ -147,7 +147,7 @@ def _facts(
             "penalty": fitted.penalty,
             "epochs": [[e.train_loss, e.val_loss, e.val_accuracy] for e in fitted.epochs],
         },
-        "versions": {p: version(p) for p in ("torch", "torchvision", "timm")},
+        "versions": versions("torch", "torchvision", "timm"),
         "limits": [
             RESEARCH_USE,
             "Figures are for the microscope, stain and camera of its training set; on others expect a fall.",

@@ -8,7 +8,6 @@ stored bytes; anything else is decoded once and kept, in memory and under the sl
 from __future__ import annotations
 
 import contextlib
-import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 import simplejpeg
 
 from cmlcore.errors import InputError, SlideError
+from cmlcore.files import whole_file
 from cmlcore.geometry import Region, Size
 from cmlcore.settings import settings
 from cmlcore.slides import quota
@@ -204,15 +204,10 @@ class TileStore:
                 quota.touch(file)
                 return data
         data = make()
-        part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
-            part.replace(file)
+        with contextlib.suppress(OSError):
+            with whole_file(file, durable=False) as part:
+                part.write_bytes(data)
             quota.written(len(data))
-        except OSError:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
         return data
 
 

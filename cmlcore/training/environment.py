@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import torch
 
-from cmlcore import __version__
 from cmlcore.training.settings import TrainSettings
+from cmlcore.versions import versions
 from models.device import choose_device, describe, half_type
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "torchmetrics", "faster-coco-eval", "numpy")
@@ -18,24 +17,18 @@ Precision = Literal["bf16-mixed", "16-mixed", "32-true"]
 
 def environment(settings: TrainSettings) -> dict[str, Any]:
     """Versions, device, threads and precision; nothing that names the machine."""
+    packages = versions(*PACKAGES)
     return {
-        "cmlscope": __version__,
+        "cmlscope": packages.pop("cmlscope"),
         "python": platform.python_version(),
         "system": platform.system(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": packages,
         "device": describe(choose_device(settings.device)),
         "devices": settings.devices,
         "threads": torch.get_num_threads(),
         "precision": precision_of(settings),
         "seed": settings.seed,
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def precision_of(settings: TrainSettings) -> Precision:

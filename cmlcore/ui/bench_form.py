@@ -12,17 +12,18 @@ from cmlcore.classes import label
 from cmlcore.errors import InputError
 from cmlcore.jobs.bench import FETCH, BenchRequest, submit_bench
 from cmlcore.jobs.cell_sets import found_cell_sets, likely_file, weight_files
-from cmlcore.jobs.data_roots import checked_path, data_roots
+from cmlcore.jobs.data_roots import checked_path
 from cmlcore.single_cell.bench_table import TUNINGS
 from cmlcore.single_cell.data import CellSet, load
 from cmlcore.single_cell.spaces import SPACES, TITLES
 from cmlcore.single_cell.splits import said
 from cmlcore.ui import format as fmt
 from cmlcore.ui import selection, widgets
+from cmlcore.ui.pixel_size import images_mpp
+from cmlcore.ui.server_path import OTHER, typed_path
 from models.backbone_names import NAMES
 
 BENCH = "bench"
-OTHER = "Another path"
 SCALES = {"known": "As its layout says", "given": "I enter it", "estimate": "Estimate from the erythrocytes"}
 CUTS = {"folds": "Five folds", "holdout": "80 / 10 / 10", "parts": "The set’s own parts"}
 SMALL = ["dinov2_vits14", "efficientnet_lite0"]
@@ -52,10 +53,7 @@ def _images() -> dict[str, Any]:
         format_func=lambda p: f"{names[p]} ({sets[p]})" if p in sets else p,
     )  # fmt: skip
     if chosen == OTHER:
-        roots = ", ".join(str(p) for p in data_roots()) or "a folder named in CML_DATA"
-        chosen = st.text_input(
-            "Path on the server", key="bench-path", placeholder="/…", help=f"Below {roots}"
-        ).strip()
+        chosen = str(typed_path("bench-path") or "")
     found = _set(chosen) if chosen else None
     asked: dict[str, Any] = {"data": chosen, "classes": (), "found": found}
     if found is not None:
@@ -75,13 +73,7 @@ def _scale(found: CellSet | None) -> dict[str, Any]:
     scale = st.segmented_control(
         "Pixel size", ways, format_func=SCALES.__getitem__, default=ways[0], required=True, key="bench-scale"
     )
-    mpp = None
-    if scale == "given":
-        mpp = st.number_input(
-            "µm per pixel", 0.005, 50.0, None, 0.01, format="%.4f", placeholder="for example 0.1",
-            key="bench-mpp",
-        )  # fmt: skip
-    return {"scale": scale, "mpp": mpp}
+    return {"scale": scale, "mpp": images_mpp("bench-mpp") if scale == "given" else None}
 
 
 @st.cache_data(ttl=60, show_spinner="Listing the images")

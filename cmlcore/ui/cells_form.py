@@ -14,6 +14,7 @@ from cmlcore.single_cell.stream import leukocyte_classes
 from cmlcore.ui import classifier_cards, data, selection, widgets
 from cmlcore.ui import format as fmt
 from cmlcore.ui.gallery import Batch, pictures_drop
+from cmlcore.ui.pixel_size import images_mpp
 from cmlcore.ui.selection import RUN
 
 NAMING = "cells"
@@ -80,10 +81,7 @@ def _scale() -> tuple[Scale, float | None]:
     with right:
         mpp = None
         if scale == "given":
-            mpp = st.number_input(
-                "µm per pixel", 0.005, 50.0, None, 0.01, format="%.4f", placeholder="for example 0.1",
-                key="cells-mpp",
-            )  # fmt: skip
+            mpp = images_mpp("cells-mpp")
         elif scale == "estimate":
             st.caption("Needs erythrocytes around the cells. The result is marked as estimated.")
         else:

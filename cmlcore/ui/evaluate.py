@@ -1,4 +1,4 @@
-"""The evaluate page's parts: what to judge and against what, progress, and the stored evaluations."""
+"""The evaluate page's parts: what to judge and against what, and how stored evaluations are called."""
 
 from __future__ import annotations
 
@@ -11,31 +11,22 @@ import streamlit as st
 from cmlcore import store
 from cmlcore.demo import demo_path, truth_path
 from cmlcore.errors import CmlError, InputError
+from cmlcore.evaluation import stored
 from cmlcore.evaluation.result import Evaluation
+from cmlcore.geometry import MPP_LEAST, MPP_MOST
 from cmlcore.jobs.data_report import SEVERAL, found_sets
 from cmlcore.jobs.data_roots import data_roots
-from cmlcore.jobs.evaluate import (
-    EvaluationJob,
-    EvaluationRequest,
-    cancel_evaluation,
-    delete_evaluation,
-    get_evaluation,
-    load_evaluation,
-    restart_evaluation,
-    result_path,
-    submit_evaluation,
-)
+from cmlcore.jobs.evaluate import EVALUATIONS, EvaluationJob, EvaluationRequest, submit_evaluation
 from cmlcore.settings import settings
 from cmlcore.ui import data, selection, widgets
 from cmlcore.ui import format as fmt
+from cmlcore.ui.server_path import OTHER, typed_path
 from models.registry import ModelCard, cards
 
 EVALUATION, WITH = "evaluation", "with"
 NO_PAIR = "none"
 MODEL_ASKED = "model"
-POLL_S = 1.0
 LISTED = 200
-OTHER = "Another path"
 MODEL, RUN = "A model", "A stored run"
 PARTS = {"val": "Validation", "train": "Training", "test": "Test", "all": "All"}
 
@@ -109,7 +100,7 @@ def _settings(model: ModelCard) -> dict[str, Any]:
             )  # fmt: skip
         with right:
             image_mpp = st.number_input(
-                "Pixel size (µm)", 0.005, 50.0, None, 0.005, format="%.3f", key="evaluate-mpp",
+                "Pixel size (µm)", MPP_LEAST, MPP_MOST, None, 0.005, format="%.3f", key="evaluate-mpp",
                 placeholder="As the images say", help="For images that do not say it.",
             )  # fmt: skip
     return {
@@ -139,17 +130,7 @@ def _truth(listed: list[Truth], key: str) -> Path | None:
     """A choice from the list, or a path typed in."""
     titles = {t.title: t.path for t in listed}
     chosen = st.selectbox("Ground truth", [*titles, OTHER], key=key)
-    if chosen != OTHER:
-        return titles[chosen]
-    typed = st.text_input(
-        "Path on the server", key=f"{key}-path", placeholder="/…", help="Below " + _roots_text()
-    )
-    return Path(typed) if typed.strip() else None
-
-
-def _roots_text() -> str:
-    roots = ", ".join(str(p) for p in data_roots())
-    return roots or "a folder named in CML_DATA or CML_IMPORT_DIRS"
+    return typed_path(f"{key}-path") if chosen == OTHER else titles[chosen]
 
 
 def folders_of_truth() -> list[Truth]:
@@ -205,7 +186,7 @@ def _submit(asked: dict[str, Any]) -> None:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _result(key: str, changed_ns: int) -> Evaluation:  # noqa: ARG001
-    return load_evaluation(key)
+    return stored.load(key)
 
 
 def result(key: str) -> Evaluation:
@@ -215,7 +196,7 @@ def result(key: str) -> Evaluation:
         InputError: it is not done, or damaged.
 
     """
-    path = result_path(key)
+    path = EVALUATIONS.folder(key) / stored.FILE
     return _result(key, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
@@ -260,62 +241,3 @@ def _run_title(run_id: str) -> str:
         return f"{data.model_name(run.model)} on {store.get_slide(run.slide_id).name}"
     except InputError:
         return "A run that is gone"
-
-
-@st.fragment(run_every=POLL_S)
-def live(key: str) -> None:
-    """Progress of one evaluation; the page is drawn anew when it is over."""
-    with widgets.said_plainly():
-        job = get_evaluation(key)
-        if not job.active:
-            st.rerun()
-        draw_progress(job)
-
-
-def draw_progress(job: EvaluationJob) -> None:
-    """One state of an evaluation that waits or is at work."""
-    with st.container(border=True, gap="xsmall", key=f"progress-{job.id}"):
-        st.markdown(f"**{widgets.plain(subject(job))}**  \n{stage_text(job)}")
-        st.progress(min(1.0, job.done / job.total) if job.total else 0.0)
-        st.button(
-            "Cancelling" if job.stopping else "Cancel",
-            key=f"cancel-{job.id}",
-            icon=":material/stop_circle:",
-            disabled=job.stopping,
-            on_click=cancel_evaluation,
-            args=(job.id,),
-        )
-
-
-def stage_text(job: EvaluationJob) -> str:
-    """What is being done, how far it is, and the time left where known."""
-    if job.state == "waiting":
-        return "Waiting for its turn"
-    parts = [job.stage or "Starting"]
-    if job.total:
-        parts.append(f"{fmt.count(job.done)} of {fmt.count(job.total)} images")
-    if job.left_s is not None and job.done < job.total:
-        parts.append(f"about {fmt.duration(job.left_s)} left")
-    return " · ".join(parts)
-
-
-def broken_off(job: EvaluationJob) -> None:
-    """Why an evaluation has no figures, and the way to start it again."""
-    with st.container(border=True, gap="small"):
-        widgets.status_badge(job.state)
-        if job.message:
-            st.markdown(widgets.plain(job.message))
-        if job.request is not None and st.button(
-            "Start again", icon=":material/play_arrow:", key=f"again-{job.id}"
-        ):
-            with widgets.said_plainly():
-                restart_evaluation(job.id)
-                st.rerun()
-
-
-@st.dialog("Delete this evaluation?", icon=":material/delete:")
-def confirm_delete(job: EvaluationJob) -> None:
-    """Say what goes, and delete."""
-    text = f"**{widgets.plain(title(job))}**  \nIts figures will be removed."
-    kept = "Model, run and ground truth stay."
-    widgets.confirm_deletion(text, kept, "delete-evaluation", lambda: delete_evaluation(job.id), st.rerun)

@@ -14,7 +14,7 @@ import streamlit as st
 from cmlcore import RESEARCH_USE
 from cmlcore.classes import label
 from cmlcore.evaluation.result import ALL, Calibration, CountError, Evaluation, ShapeFigures
-from cmlcore.evaluation.result_tables import csv_bytes
+from cmlcore.evaluation.result_tables import csv_bytes, csv_tables
 from cmlcore.ui import evaluation_charts as charts
 from cmlcore.ui import evaluation_tables as tables
 from cmlcore.ui import format as fmt
@@ -31,7 +31,7 @@ class View:
         """``key`` is the evaluation's id; it names the widgets and the files."""
         self.key = key
         self.found = found
-        self.files = {table[0]: table for table in found.tables()}
+        self.files = {table[0]: table for table in csv_tables(found)}
 
     @property
     def min_score(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Jobs that live as folders (namings, benches) on a page: progress, how they broke off, deletion."""
+"""Jobs that live as folders, on a page: progress, how they broke off, deletion."""
 
 from __future__ import annotations
 

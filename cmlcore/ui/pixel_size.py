@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cmlcore import store
 from cmlcore.errors import InputError
-from cmlcore.geometry import Mpp, Region
+from cmlcore.geometry import MPP_LEAST, MPP_MOST, Mpp, Region
 from cmlcore.scale import ERYTHROCYTE_UM
 from cmlcore.slides import open_slide
 from cmlcore.store import Slide
@@ -30,7 +30,13 @@ def pixel_size_form(slide: Slide) -> bool:
     start = suggestion or (current.mean if current else None)
     with st.form(f"mpp-{slide.id}", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         value = st.number_input(
-            "Pixel size (µm)", 0.005, 50.0, start, step=0.001, format="%.4f", placeholder="for example 0.25"
+            "Pixel size (µm)",
+            MPP_LEAST,
+            MPP_MOST,
+            start,
+            step=0.001,
+            format="%.4f",
+            placeholder="for example 0.25",
         )
         entered = st.form_submit_button("Use", type="primary")
     if suggestion:
@@ -51,6 +57,13 @@ def pixel_size_form(slide: Slide) -> bool:
         st.session_state.pop(_key(slide.id), None)
         return True
     return False
+
+
+def images_mpp(key: str) -> float | None:
+    """Entry of the pixel size of pictures that belong to no slide; None while nothing is entered."""
+    return st.number_input(
+        "µm per pixel", MPP_LEAST, MPP_MOST, None, 0.01, format="%.4f", placeholder="for example 0.1", key=key
+    )
 
 
 def _offer_estimate(slide: Slide) -> None:

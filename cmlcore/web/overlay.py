@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from cmlcore import store
 from cmlcore.cells import CellTable
 from cmlcore.classes import color, label
 from cmlcore.errors import InputError
+from cmlcore.files import whole_file
 from cmlcore.report import overlay_centres, overlay_index, overlay_tile
 from cmlcore.web.answers import IMMUTABLE, NO_STORE, NotFoundError, answering
 from cmlcore.web.run_tables import RunTable, RunTables, run_row
@@ -94,13 +96,10 @@ def _kept(table: RunTable, name: str, make: Callable[[CellTable], bytes]) -> byt
 
 
 def _keep(path: Path, body: bytes) -> None:
-    draft = path.with_suffix(".part")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        draft.write_bytes(body)
-        draft.replace(path)
-    except OSError:  # a full disk costs speed here, nothing else
-        draft.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a full disk costs speed here, nothing else
+        path.parent.mkdir(exist_ok=True)  # not the run's own folder: that may have been deleted meanwhile
+        with whole_file(path, durable=False) as part:
+            part.write_bytes(body)
 
 
 @answering

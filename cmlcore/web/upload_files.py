@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmlcore.errors import InputError, SlideError, StorageError
-from cmlcore.files import NO_SPACE
+from cmlcore.files import NO_SPACE, write_json
 from cmlcore.settings import settings
 from cmlcore.web.answers import NotFoundError
 
@@ -92,11 +92,8 @@ class PartialUpload:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _save(self) -> None:
-        draft = self.folder / "upload.json.part"
-        draft.write_text(
-            json.dumps({"length": self.length, "extension": self.extension, "slide": self.slide})
-        )
-        draft.replace(self.folder / "upload.json")
+        facts = {"length": self.length, "extension": self.extension, "slide": self.slide}
+        write_json(self.folder / "upload.json", facts, durable=False)
 
 
 def create(length: int, extension: str) -> PartialUpload:

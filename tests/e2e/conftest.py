@@ -27,7 +27,8 @@ from cmlcore.web.assets import DIST
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_S = 120
-expect.set_options(timeout=30_000)  # machines that test are often busy
+WAIT_MS = 30_000  # machines that test are often busy
+expect.set_options(timeout=WAIT_MS)
 PATIENT = "Erika Mustermann 1950"
 
 
@@ -130,7 +131,7 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
         viewport={"width": 1440, "height": 900}, base_url=server.url, accept_downloads=True
     )
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(WAIT_MS)
     errors: list[str] = []
     page.on("pageerror", lambda e: errors.append(str(e)))
     foreign: list[str] = []
@@ -144,6 +145,15 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
 def is_foreign(url: str, server: Server) -> bool:
     """Whether a request left this machine; a slide is nobody else's business."""
     return not url.startswith((server.url, "data:", "blob:"))
+
+
+@pytest.fixture
+def patience(page: Page) -> Iterator[None]:
+    """Networks work beside the browser, on a machine that may have nothing else to give."""
+    page.set_default_timeout(180_000)
+    expect.set_options(timeout=180_000)
+    yield
+    expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture

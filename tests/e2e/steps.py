@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 LONG_MS = 600_000  # a run on a busy machine
 _VIEWERS = "[...(window.__cml?.viewers.values() ?? [])]"
@@ -93,3 +95,18 @@ def wait_cells(page: Page) -> int:
 def expect_progress(page: Page, run: str) -> None:
     """The panel of a run at work is on the page."""
     expect(page.locator(f".st-key-progress-{run}")).to_be_visible(timeout=60_000)
+
+
+def taken(page: Page, button: Locator) -> Path:
+    """Press a button or link and give the file that comes."""
+    with page.expect_download() as download:
+        button.first.click()  # while a part is drawn anew, its old self may stand beside it
+    return Path(download.value.path())
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 600.0) -> None:
+    """Wait until something has come about on the server."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)

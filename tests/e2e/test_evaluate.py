@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,12 +14,14 @@ from playwright.sync_api import Page, expect
 from cmlcore import RESEARCH_USE
 from cmlcore.demo import Smear, draw_smear, write_truth
 from cmlcore.demo.smear import WARM
+from cmlcore.evaluation import stored
 from cmlcore.evaluation.result import Evaluation
 from cmlcore.geometry import Size
-from cmlcore.jobs.evaluate import get_evaluation, load_evaluation
+from cmlcore.jobs.evaluate import EVALUATIONS
 
-pytestmark = [pytest.mark.e2e, pytest.mark.weights]
-LONG_MS = 600_000
+from .steps import LONG_MS, taken
+
+pytestmark = [pytest.mark.e2e, pytest.mark.weights, pytest.mark.usefixtures("patience")]
 IMAGES = 3
 
 
@@ -28,15 +29,6 @@ IMAGES = 3
 def known() -> dict[str, str]:
     """What earlier steps left: ids by name."""
     return {}
-
-
-@pytest.fixture(autouse=True)
-def patience(page: Page) -> Iterator[None]:
-    """Networks work beside the browser here, on a machine that may have nothing else to give."""
-    page.set_default_timeout(180_000)
-    expect.set_options(timeout=180_000)
-    yield
-    expect.set_options(timeout=30_000)
 
 
 @pytest.fixture
@@ -73,7 +65,7 @@ def test_an_evaluation_is_started_and_its_figures_stand_on_the_page(
     page.reload()  # at work or just done: the job goes on by itself
     expect(page.get_by_role("heading", name="By class")).to_be_visible(timeout=LONG_MS)
 
-    found = load_evaluation(known["first"])
+    found = stored.load(known["first"])
     assert len(found.images) == IMAGES
     assert sum(n or 0 for row in found.images for n in row.true.values()) == truth
     assert found.shapes["mask"].map50.value > 0.5  # a drawing, but a model that saw cells finds them
@@ -87,9 +79,9 @@ def test_an_evaluation_is_started_and_its_figures_stand_on_the_page(
 def test_everything_can_be_taken_away(page: Page, home: Path, known: dict[str, str]) -> None:
     page.goto(f"/evaluate?evaluation={known['first']}")
     expect(page.locator(".js-plotly-plot")).to_have_count(8)
-    told = Path(taken(page, page.locator(f".st-key-json-{known['first']} button"))).read_text()
-    assert Evaluation.from_json(json.loads(told)) == load_evaluation(known["first"])
-    table = Path(taken(page, page.locator(f".st-key-csv-{known['first']}-figures button"))).read_text()
+    told = taken(page, page.locator(f".st-key-json-{known['first']} button")).read_text()
+    assert Evaluation.from_json(json.loads(told)) == stored.load(known["first"])
+    table = taken(page, page.locator(f".st-key-csv-{known['first']}-figures button")).read_text()
     assert RESEARCH_USE in table
     assert "map50" in table or "ap50" in table
 
@@ -114,14 +106,14 @@ def test_a_second_one_is_cancelled_and_started_again(page: Page, home: Path, kno
     assert second != known["first"]  # the page stays with the one just asked for
     page.get_by_role("button", name="Start again").click(timeout=LONG_MS)  # no reload
     page.locator("[class*='st-key-cancel-'] button").first.wait_for()
-    assert get_evaluation(second).state in ("waiting", "running")
+    assert EVALUATIONS.get(second).state in ("waiting", "running")
     expect(page.get_by_role("heading", name="By class")).to_be_visible(timeout=LONG_MS)
     assert f"evaluation={second}" in page.url
     known["second"] = second
 
     page.goto(f"/evaluate?evaluation={known['first']}&with={known['second']}")
     expect(page.get_by_role("heading", name="Differences, 2 − 1")).to_be_visible()
-    a, b = (load_evaluation(known[k]).shapes["mask"].map50.value for k in ("first", "second"))
+    a, b = (stored.load(known[k]).shapes["mask"].map50.value for k in ("first", "second"))
     expect(page.locator(".cmlp-scroll table")).to_contain_text(f"{a:.3f} → {b:.3f}")
 
 
@@ -139,10 +131,3 @@ def choose(page: Page, box: str, option: re.Pattern[str]) -> None:
     """Choose in a select box."""
     page.get_by_role("combobox", name=re.compile(box)).first.click()
     page.get_by_role("option", name=option).first.click()
-
-
-def taken(page: Page, button) -> str:
-    """Press a button and give the path of the file that comes."""
-    with page.expect_download() as download:
-        button.first.click()  # while a part is drawn anew, its old self may stand beside it
-    return str(download.value.path())

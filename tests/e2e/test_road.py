@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -140,15 +138,15 @@ def test_a_killed_server_goes_on_where_it_was(
     page: Page, server: Server, home: Path, known: dict[str, str]
 ) -> None:
     resume_run(known["cancelled"])
-    wait_for(lambda: blocks_done(known["cancelled"]) >= 1)
+    steps.wait_for(lambda: blocks_done(known["cancelled"]) >= 1)
     server.stop(signal.SIGKILL)
     before = blocks_done(known["cancelled"])
     server.start()
     steps.open_viewer(page, known["slide"], run=known["cancelled"])
-    wait_for(lambda: blocks_done(known["cancelled"]) > before)
+    steps.wait_for(lambda: blocks_done(known["cancelled"]) > before)
     assert store.get_run(known["cancelled"]).status == "running"
     page.locator(f".st-key-progress-{known['cancelled']}").get_by_role("button", name="Cancel").click()
-    wait_for(lambda: store.get_run(known["cancelled"]).status == "cancelled")
+    steps.wait_for(lambda: store.get_run(known["cancelled"]).status == "cancelled")
 
 
 def test_two_runs_side_by_side_move_together(page: Page, home: Path, known: dict[str, str]) -> None:
@@ -237,10 +235,3 @@ def wait_picture(page: Page) -> None:
           return seen.size > 20;
         }"""
     )
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 600.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.2)

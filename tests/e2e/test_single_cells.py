@@ -6,7 +6,6 @@ import csv
 import re
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +20,10 @@ from cmlcore.jobs.classify import NAMINGS
 sys.path.insert(0, str(Path(__file__).parents[1] / "ui"))
 from named_cells import a_bench
 
-pytestmark = pytest.mark.e2e
-LONG_MS = 600_000
+from .steps import LONG_MS, taken
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("patience")]
 CLASSES = ("lymphocyte", "monocyte", "basophil")
-
-
-@pytest.fixture(autouse=True)
-def patience(page: Page) -> Iterator[None]:
-    """A network works beside the browser here, on a machine that may have nothing else to give."""
-    page.set_default_timeout(180_000)
-    expect.set_options(timeout=180_000)
-    yield
-    expect.set_options(timeout=30_000)
 
 
 @pytest.fixture
@@ -116,9 +107,7 @@ def test_dropped_images_become_a_gallery_and_a_cell_is_explained(
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
 
-    with page.expect_download() as download:
-        page.get_by_role("link", name="CSV").click()
-    lines = Path(download.value.path()).read_text().splitlines()
+    lines = taken(page, page.get_by_role("link", name="CSV")).read_text().splitlines()
     assert RESEARCH_USE in lines[0]
     rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     named = {r["image"] for r in rows if r["class"]}
@@ -134,9 +123,7 @@ def test_the_bench_page_shows_a_stored_bench(page: Page, home: Path) -> None:
     mean = bench["rows"][1]["summary"]["accuracy"][0]
     expect(page.locator(".cmlp-bench")).to_contain_text(f"{mean:.3f}")
     expect(page.get_by_text("Split by image", exact=False).first).to_be_visible()
-    with page.expect_download() as download:
-        page.locator(".st-key-zip-drawnbench button").first.click()  # drawn anew, it stands twice
-    with zipfile.ZipFile(download.value.path()) as z:
+    with zipfile.ZipFile(taken(page, page.locator(".st-key-zip-drawnbench button"))) as z:
         assert "results.csv" in z.namelist()
         assert RESEARCH_USE in z.read("results.csv").decode()
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ from cmlcore.training import run_dir
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from drawn_training_set import MPP, draw_set
 
-from .steps import LONG_MS
+from .steps import LONG_MS, wait_for
 
 pytestmark = pytest.mark.e2e
 STEPS, MINUTES = 150, 3  # the first that is spent: seconds on a free machine, not hours on a busy one
@@ -114,10 +112,3 @@ def has_curves(training: str, split: str) -> bool:
     row = store.get_training(training)
     assert row.status != "failed", row.message
     return any(e["split"] == split for e in run_dir.read_curves(store.training_dir(training)))
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 600.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.3)

@@ -20,6 +20,7 @@ from cmlcore.errors import InputError, RunCancelledError
 from cmlcore.evaluation import evaluate_records
 from cmlcore.evaluation.loss import NO_TRAINING, best_validation, with_loss
 from cmlcore.evaluation.result import Evaluation
+from cmlcore.evaluation.result_tables import csv_tables
 from cmlcore.evaluation.stored import load, save, stored
 from cmlcore.ground_truth import Record
 from cmlcore.settings import settings
@@ -178,7 +179,7 @@ def test_the_loss_comes_from_the_training_of_these_weights(records: list[Record]
     told = with_loss(made)
     assert told.loss == {"split": "val", "epoch": 2, "step": 20, "loss": 0.9, "mask": 0.4}
     assert Evaluation.from_json(json.loads(json.dumps(told.to_json()))).loss == told.loss
-    assert told.tables()[0][0] == "loss"
+    assert csv_tables(told)[0][0] == "loss"
     assert best_validation(training / "nowhere") is None
     with pytest.raises(InputError, match="no validation loss"):
         with_loss(made, training / "nowhere")

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from cmlcore.job_folder import read_status, request_stop, write_status
 from cmlcore.jobs import child
-from cmlcore.jobs.child import Children, read_status, request_stop, resume, write_status
+from cmlcore.jobs.child import Children, resume
 
 WAIT_S = 120.0
 WORK = """
 import os, sys, time
 from pathlib import Path
-from cmlcore.jobs.child import stop_requested, write_status
+from cmlcore.job_folder import stop_requested, write_status
 
 folder = Path(sys.argv[1])
 todo = (folder / "todo").read_text()

@@ -15,21 +15,12 @@ from cmlcore import store
 from cmlcore.cells import CELL_SCHEMA, with_run_facts, write_part
 from cmlcore.demo import DrawnCell, write_truth
 from cmlcore.errors import InputError, ModelError
-from cmlcore.evaluation.stored import FILE
+from cmlcore.evaluation import stored
 from cmlcore.geometry import Mpp, Size
-from cmlcore.jobs import child, evaluate_child
-from cmlcore.jobs.evaluate import (
-    EvaluationRequest,
-    cancel_evaluation,
-    delete_evaluation,
-    evaluation_dir,
-    get_evaluation,
-    list_evaluations,
-    load_evaluation,
-    read_request,
-    restart_evaluation,
-    submit_evaluation,
-)
+from cmlcore.ground_truth import spread
+from cmlcore.job_folder import stop_requested, write_status
+from cmlcore.jobs import evaluate_child
+from cmlcore.jobs.evaluate import EVALUATIONS, EvaluationRequest, submit_evaluation
 from cmlcore.settings import settings
 from cmlcore.slides.base import Scene, SlideInfo
 from cmlcore.slides.facts import info_to_json
@@ -89,18 +80,18 @@ def ask(data: Path, **asked: object) -> EvaluationRequest:
 
 def work(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the child does, in this process."""
-    monkeypatch.setattr(sys, "argv", ["child", str(evaluation_dir(key))])
+    monkeypatch.setattr(sys, "argv", ["child", str(EVALUATIONS.folder(key))])
     evaluate_child.main()
 
 
 def test_a_request_is_written_down_and_waits(data) -> None:
     key = submit_evaluation(ask(data, limit=3))
-    job = get_evaluation(key)
+    job = EVALUATIONS.get(key)
     assert (job.state, job.active, job.done, job.total) == ("waiting", True, 0, 0)
     assert job.request.data == data
     assert job.request.limit == 3
     assert job.request.threads >= 1
-    assert [j.id for j in list_evaluations()] == [key]
+    assert [j.id for j in EVALUATIONS.all()] == [key]
 
 
 @pytest.mark.parametrize("asked", [{"model": None}, {"model": "type1", "run": "abc"}])
@@ -117,7 +108,7 @@ def test_ground_truth_is_read_only_from_the_folders_meant_for_it(data, tmp_path)
     for path in (outside, link, data / ".." / ".." / "private", data / "gone"):
         with pytest.raises(InputError, match="not below a folder that may be read"):
             submit_evaluation(ask(path))
-    assert list_evaluations() == []
+    assert EVALUATIONS.all() == []
 
 
 def test_what_is_missing_is_said_at_once(data) -> None:
@@ -130,47 +121,47 @@ def test_what_is_missing_is_said_at_once(data) -> None:
 
 def test_the_newest_comes_first_and_a_name_that_is_none_is_refused(data) -> None:
     first, second = submit_evaluation(ask(data)), submit_evaluation(ask(data))
-    assert [j.id for j in list_evaluations()] == [second, first]
+    assert [j.id for j in EVALUATIONS.all()] == [second, first]
     for name in ("../x", "", "a/b", "."):
         with pytest.raises(InputError, match="no such evaluation"):
-            get_evaluation(name)
+            EVALUATIONS.get(name)
 
 
 def test_cancel_restart_delete(data) -> None:
     key = submit_evaluation(ask(data))
     with pytest.raises(InputError, match="still at work"):
-        delete_evaluation(key)
+        EVALUATIONS.delete(key)
     with pytest.raises(InputError, match="Only a failed or cancelled"):
-        restart_evaluation(key)
-    cancel_evaluation(key)
-    assert child.stop_requested(evaluation_dir(key))
-    child.write_status(evaluation_dir(key), state="cancelled")
-    restart_evaluation(key)
-    assert get_evaluation(key).state == "waiting"
-    assert not child.stop_requested(evaluation_dir(key))
-    child.write_status(evaluation_dir(key), state="failed", message="No.")
-    cancel_evaluation(key)  # it is over: nothing changes
-    assert not child.stop_requested(evaluation_dir(key))
-    delete_evaluation(key)
-    assert list_evaluations() == []
+        EVALUATIONS.restart(key)
+    EVALUATIONS.cancel(key)
+    assert stop_requested(EVALUATIONS.folder(key))
+    write_status(EVALUATIONS.folder(key), state="cancelled")
+    EVALUATIONS.restart(key)
+    assert EVALUATIONS.get(key).state == "waiting"
+    assert not stop_requested(EVALUATIONS.folder(key))
+    write_status(EVALUATIONS.folder(key), state="failed", message="No.")
+    EVALUATIONS.cancel(key)  # it is over: nothing changes
+    assert not stop_requested(EVALUATIONS.folder(key))
+    EVALUATIONS.delete(key)
+    assert EVALUATIONS.all() == []
 
 
 def test_a_part_that_is_not_there_becomes_a_sentence(data, monkeypatch) -> None:
     key = submit_evaluation(ask(data, part="train"))
     work(key, monkeypatch)
-    job = get_evaluation(key)
+    job = EVALUATIONS.get(key)
     assert job.state == "failed"
     assert job.message == "This ground truth has no training part; choose another part, or other data."
     with pytest.raises(InputError):
-        load_evaluation(key)
+        stored.load(key)
 
 
 def test_a_damaged_request_becomes_a_sentence(data, monkeypatch) -> None:
     key = submit_evaluation(ask(data))
-    (evaluation_dir(key) / "request.json").write_text("{")
+    (EVALUATIONS.folder(key) / "request.json").write_text("{")
     work(key, monkeypatch)
-    assert "ask for a new evaluation" in get_evaluation(key).message
-    assert read_request(evaluation_dir(key)) is None
+    assert "ask for a new evaluation" in EVALUATIONS.get(key).message
+    assert EVALUATIONS.request(EVALUATIONS.folder(key)) is None
 
 
 def test_no_memory_is_a_sentence_and_a_bug_is_not_hidden(data, monkeypatch) -> None:
@@ -185,39 +176,39 @@ def test_no_memory_is_a_sentence_and_a_bug_is_not_hidden(data, monkeypatch) -> N
 
         monkeypatch.setattr(evaluate_child, "evaluate_folder", fail)
         work(key, monkeypatch)
-        assert get_evaluation(key).message == evaluate_child.NO_MEMORY
+        assert EVALUATIONS.get(key).message == evaluate_child.NO_MEMORY
     monkeypatch.setattr(evaluate_child, "evaluate_folder", lambda folder: 1 + "a")
     with pytest.raises(TypeError):
         work(key, monkeypatch)
 
 
 def test_images_are_spread_evenly() -> None:
-    assert evaluate_child.spread(list(range(10)), 4) == [0, 3, 6, 9]
-    assert evaluate_child.spread(list(range(3)), 5) == [0, 1, 2]
-    assert evaluate_child.spread(list(range(3)), None) == [0, 1, 2]
+    assert spread(list(range(10)), 4) == [0, 3, 6, 9]
+    assert spread(list(range(3)), 5) == [0, 1, 2]
+    assert spread(list(range(3)), None) == [0, 1, 2]
 
 
 @pytest.mark.weights
 def test_a_model_is_judged_on_a_mask_folder(data, monkeypatch) -> None:
     key = submit_evaluation(ask(data, bootstrap=10, threads=1, device="cpu"))
     work(key, monkeypatch)
-    job = get_evaluation(key)
+    job = EVALUATIONS.get(key)
     assert (job.state, job.message, job.done, job.total) == ("done", "", 2, 2)
-    found = load_evaluation(key)
+    found = stored.load(key)
     assert found.classes == ("leukocyte",)
     assert [row.true["leukocyte"] for row in found.images] == [1, 1]
     assert found.manifest.data == "smear"
     assert {"box", "mask"} == set(found.shapes)
-    assert (evaluation_dir(key) / FILE).is_file()
+    assert (EVALUATIONS.folder(key) / stored.FILE).is_file()
 
 
 @pytest.mark.weights
 def test_one_that_is_asked_to_stop_stops(data, monkeypatch) -> None:
     key = submit_evaluation(ask(data))
-    cancel_evaluation(key)
+    EVALUATIONS.cancel(key)
     work(key, monkeypatch)
-    assert get_evaluation(key).state == "cancelled"
-    assert not (evaluation_dir(key) / FILE).exists()
+    assert EVALUATIONS.get(key).state == "cancelled"
+    assert not (EVALUATIONS.folder(key) / stored.FILE).exists()
 
 
 def test_a_run_that_found_just_what_was_drawn_is_perfect(data, run_of_squares, monkeypatch) -> None:
@@ -226,8 +217,8 @@ def test_a_run_that_found_just_what_was_drawn_is_perfect(data, run_of_squares, m
     write_truth(truth, [DrawnCell("leukocyte", "", o) for o in squares])
     key = submit_evaluation(ask(truth, model=None, run=run.id, bootstrap=20))
     work(key, monkeypatch)
-    assert get_evaluation(key).message == ""
-    found = load_evaluation(key)
+    assert EVALUATIONS.get(key).message == ""
+    found = stored.load(key)
     assert found.manifest.kind == "run"
     assert found.shapes["mask"].classes["leukocyte"].f1.value == 1.0
     assert found.shapes["mask"].classes["leukocyte"].true == len(squares)

@@ -15,7 +15,7 @@ from jobs_fake_training import ORDER
 
 from cmlcore import jobs, store
 from cmlcore.errors import InputError
-from cmlcore.jobs import shell_trainings, train, train_loop
+from cmlcore.jobs import processes, shell_trainings, train, train_loop
 from cmlcore.jobs.data_roots import checked_path
 from cmlcore.jobs.train_loop import TrainLoop
 from cmlcore.settings import settings
@@ -151,7 +151,7 @@ def test_a_module_that_is_broken_fails_in_a_sentence(cml_home: Path, loop: Train
     broken = TrainLoop("no_such_module")
     turn_until(broken, is_(training, "failed"))
     assert store.get_training(training).message == train_loop.BROKE_OFF
-    assert "no_such_module" in (store.training_dir(training) / train_loop.LOG).read_text()
+    assert "no_such_module" in (store.training_dir(training) / processes.LOG).read_text()
 
 
 def test_an_orderly_end_of_the_server_keeps_the_place(loop: TrainLoop) -> None:
@@ -280,7 +280,7 @@ def test_a_process_that_cannot_be_started_is_tried_again(
 ) -> None:
     training = submit(4)
     with monkeypatch.context() as patch:
-        patch.setattr(train_loop.sys, "executable", "/nowhere/python")
+        patch.setattr(processes.sys, "executable", "/nowhere/python")
         with pytest.raises(OSError, match="nowhere"):
             loop.turn()
     assert store.get_training(training).status == "queued"

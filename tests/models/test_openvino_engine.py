@@ -96,7 +96,7 @@ def test_other_weights_or_another_precision_are_another_export(
     with_engine(replace(card, sha256="0" * 64), "openvino")
     assert len(exports()) == 2
     names = {openvino_engine._name(card, half) for half in (True, False)}
-    monkeypatch.setattr(openvino_engine, "version", lambda p: f"{p} 0")
+    monkeypatch.setattr(openvino_engine, "versions", lambda *p: dict.fromkeys(p, "0"))
     names |= {openvino_engine._name(card, half) for half in (True, False)}
     assert len(names) == 4
 

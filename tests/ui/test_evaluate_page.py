@@ -12,10 +12,12 @@ from examples import evaluation, store_evaluation, store_training
 from test_pages import words
 
 from cmlcore import RESEARCH_USE
-from cmlcore.jobs import child
-from cmlcore.jobs.evaluate import list_evaluations
+from cmlcore.job_folder import read_status, stop_requested, write_status
+from cmlcore.jobs.child import CANCELLED
+from cmlcore.jobs.evaluate import EVALUATIONS
 from cmlcore.settings import settings
 from cmlcore.ui import evaluate
+from cmlcore.ui.server_path import OTHER
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_an_evaluation_is_asked_for_by_a_button(open_page, data) -> None:
     assert test.selectbox(key="evaluate-data").options == [
         "All of the data folder",
         "our smears",
-        evaluate.OTHER,
+        OTHER,
     ]
     test.selectbox(key="evaluate-data").set_value("our smears").run()
     test.selectbox(key="evaluate-model").set_value("type1").run()
@@ -57,7 +59,7 @@ def test_an_evaluation_is_asked_for_by_a_button(open_page, data) -> None:
     test.number_input(key="evaluate-limit").set_value(5).run()
     test.button(key="evaluate-start").click().run()
     assert not test.exception
-    [job] = list_evaluations()
+    [job] = EVALUATIONS.all()
     assert job.request.model == "type1"
     assert job.request.data == data / "our smears"
     assert (job.request.part, job.request.limit, job.request.mpp) == ("all", 5, "known")
@@ -89,13 +91,13 @@ def test_a_new_folder_shows_at_once(open_page, data) -> None:
 
 def test_a_path_elsewhere_is_refused_in_a_sentence(open_page, data, tmp_path) -> None:
     test = open_page("evaluate")
-    test.selectbox(key="evaluate-data").set_value(evaluate.OTHER).run()
+    test.selectbox(key="evaluate-data").set_value(OTHER).run()
     test.button(key="evaluate-start").click().run()
     assert "type the path of one" in test.error[0].value
     test.text_input(key="evaluate-data-path").set_value(str(tmp_path)).run()
     test.button(key="evaluate-start").click().run()
     assert "not below a folder that may be read" in test.error[0].value
-    assert list_evaluations() == []
+    assert EVALUATIONS.all() == []
 
 
 def test_one_at_work_says_how_far_it_is_and_can_be_cancelled(open_page, cml_home) -> None:
@@ -103,12 +105,12 @@ def test_one_at_work_says_how_far_it_is_and_can_be_cancelled(open_page, cml_home
     request = {"model": "type2", "data": "/x/our smears"}
     folder.mkdir(parents=True)
     (folder / "request.json").write_text(json.dumps(request))
-    child.write_status(folder, state="running", stage="Judging images", done=3, total=12, left_s=90.0)
+    write_status(folder, state="running", stage="Judging images", done=3, total=12, left_s=90.0)
     test = open_page("evaluate")
     assert "Judging images · 3 of 12 images · about 1\u202fmin 30\u202fs left" in words(test)
     assert "Type 2 · our smears" in words(test)
     test.button(key="cancel-abcde").click().run()
-    assert child.stop_requested(folder)
+    assert stop_requested(folder)
     assert test.button(key="cancel-abcde").disabled
 
 
@@ -122,23 +124,23 @@ def test_the_page_stays_with_the_one_asked_for(open_page, data, cml_home) -> Non
     assert test.selectbox(key="select-evaluation").value == asked
     assert not test.get("plotly_chart")
     test.button(key=f"cancel-{asked}").click().run()
-    child.write_status(cml_home / "evaluations" / asked, state="cancelled", message=child.CANCELLED)
+    write_status(cml_home / "evaluations" / asked, state="cancelled", message=CANCELLED)
     test.run()
     assert test.query_params["evaluation"] == asked
     assert "cancelled" in test.selectbox(key="select-evaluation").options[0]
     test.button(key=f"again-{asked}").click().run()
-    assert child.read_status(cml_home / "evaluations" / asked)["state"] == "waiting"
+    assert read_status(cml_home / "evaluations" / asked)["state"] == "waiting"
 
 
 def test_one_that_failed_says_why_and_can_be_started_again(open_page, cml_home) -> None:
     folder = cml_home / "evaluations" / "abcde"
     folder.mkdir(parents=True)
     (folder / "request.json").write_text(json.dumps({"model": "type2", "data": "/x/set"}))
-    child.write_status(folder, state="failed", message="The ground truth is empty; choose another.")
+    write_status(folder, state="failed", message="The ground truth is empty; choose another.")
     test = open_page("evaluate")
     assert r"The ground truth is empty; choose another\." in words(test)
     test.button(key="again-abcde").click().run()
-    assert child.read_status(folder)["state"] == "waiting"
+    assert read_status(folder)["state"] == "waiting"
 
 
 def test_one_evaluation_shows_its_figures(open_page, cml_home) -> None:
@@ -217,7 +219,7 @@ def test_a_run_can_be_judged_by_what_was_drawn(open_page, add_slide, add_run, cm
     assert box.options[0] == "What was drawn on the demo slide"
     test.button(key="evaluate-start-run").click().run()
     assert not test.exception
-    [job] = list_evaluations()
+    [job] = EVALUATIONS.all()
     assert job.request.run == run.id
     assert "demo slide, as drawn" in words(test)
 
