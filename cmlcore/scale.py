@@ -16,7 +16,9 @@ from cmlcore.errors import InputError
 from models.base import CellModel, Instances
 
 ERYTHROCYTE_UM = 7.5
-"""Mean diameter of an erythrocyte in a dry smear; healthy people lie between 6.7 and 7.7 µm."""
+"""Mean diameter of an erythrocyte in a dry smear."""
+HEALTHY_UM = (6.7, 7.7)
+"""Between these lies that mean of a healthy person."""
 WIDTHS_PX = (25.0, 36.0, 52.0, 75.0, 108.0, 156.0)
 """Erythrocyte widths tried, in image pixels: each 1.44 times the one before."""
 SEARCH_SIDE_M, REFINE_SIDE_M = 448, 768  # windows in model pixels: enough cells to choose, and to measure

@@ -56,7 +56,7 @@ def results(bench: dict[str, Any]) -> Table:
     """One line a combination: mean ± deviation over folds, and the interval over all test images."""
     header = ["Backbone", "Tuned", "Colours"]
     for name in FIGURES.values():
-        header += [name, "SD over folds", "95 % low", "95 % high"]
+        header += [name, *(f"{name}, {what}" for what in ("SD over folds", "95 % low", "95 % high"))]
     rows = []
     for row in bench["rows"]:
         line = _who(row)

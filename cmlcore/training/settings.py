@@ -50,6 +50,7 @@ class Augmentation(_Frozen):
     noise: Strength = Field(1.0, description="noise of the camera")
     jpeg: Strength = Field(1.0, description="traces of JPEG compression")
     scale: Strength = Field(1.0, description="size of the cells, so that a pixel size may be a little wrong")
+    close: Share = Field(0.15, description="share of tiles that are magnified, up to 2.3 times")
     turn: bool = Field(True, description="quarter turns and mirror images")
     blank: Share = Field(0.05, description="share of images replaced by bare ground")
     paste: Share = Field(0.5, description="share of images into which cells of rare classes are laid")

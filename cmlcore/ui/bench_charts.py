@@ -97,8 +97,9 @@ def confusion(row: Row, colors: Palette) -> go.Figure:
             [1.0, colors.accent],
         ],
     )  # fmt: skip
+    # the blank lines are for the buttons of the chart, which else lie on the title
     quiet = {"showgrid": False, "ticks": "", "tickfont": {"size": 12, "color": colors.text}}
-    fig.update_xaxes(title="Called", side="top", tickangle=-40, **quiet)
+    fig.update_xaxes(title="\u00a0<br>\u00a0<br>Called", side="top", tickangle=-40, **quiet)
     fig.update_yaxes(title="True class", autorange="reversed", ticklabelstandoff=6, **quiet)
     return fig
 
@@ -148,4 +149,5 @@ def _ink(key: str, colors: Palette) -> str:
     """A class's colour, lightened where it would drown in the dark ground."""
     hue = color(key)
     r, g, b = (int(hue[i : i + 2], 16) for i in (1, 3, 5))
-    return mixed(hue, colors.text, 0.5) if colors.dark and r + g + b < 200 else hue
+    luma = 0.2126 * r + 0.7152 * g + 0.0722 * b  # ITU-R BT.709
+    return mixed(hue, colors.text, 0.5) if colors.dark and luma < 75 else hue

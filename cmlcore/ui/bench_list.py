@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cmlcore.ground_truth.public import short_name
 from cmlcore.jobs.bench import BENCHES, RESULT, Bench, bench_folder, bench_result
 from cmlcore.single_cell.spaces import TITLES
 from cmlcore.ui import format as fmt
@@ -13,7 +14,8 @@ from models.backbone_names import NAMES
 
 def title(job: Bench) -> str:
     """One line that tells a job from its neighbours."""
-    state = "" if job.state == "done" else f" · {widgets.status_text(job.state).lower()}"
+    told = "at work" if job.active else widgets.status_text(job.state).lower()
+    state = "" if job.state == "done" else f" · {told}"
     return f"{subject(job)} · {fmt.when(job.created)}{state}"
 
 
@@ -25,14 +27,14 @@ def subject(job: Bench) -> str:
     names = [NAMES[k].title if k in NAMES else k for k in asked.starts]
     if asked.title:
         return f"Classifier “{asked.title}”: {names[0]}, {TITLES[asked.spaces[0]]}"
-    return f"{asked.data.name} · {', '.join(names)}"
+    return f"{short_name(asked.data.name)} · {', '.join(names)}"
 
 
 def shipped_title(key: str) -> str:
     """Of a bench that came with CMLscope."""
     found = bench_result(key)
     names = list(dict.fromkeys(r["title"] for r in found["rows"]))
-    return f"Shipped: {key.partition('.')[2]} · {', '.join(names)}"
+    return f"Shipped: {short_name(key.partition('.')[2])} · {', '.join(names)}"
 
 
 def has_rows(key: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from cmlcore.single_cell.bench_table import TUNINGS
 from cmlcore.single_cell.bench_table import costs as cost_table
-from cmlcore.single_cell.spaces import TITLES
+from cmlcore.single_cell.spaces import SPACES, TITLES
 from cmlcore.ui import format as fmt
 from cmlcore.ui import widgets
 
@@ -31,6 +31,20 @@ def row_key(row: Row) -> str:
 def row_title(row: Row) -> str:
     """Backbone, way and colours in one line."""
     return f"{row['title']} · {TUNINGS[row['tuning']]} · {TITLES.get(row['colours'], row['colours'])}"
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """Rows backbone by backbone, each by what learnt and then by colours, so that like stands by like."""
+    backbones = list(dict.fromkeys(r["backbone"] for r in rows))
+    ways, spaces = list(TUNINGS), list(SPACES)
+    return sorted(
+        rows,
+        key=lambda r: (
+            backbones.index(r["backbone"]),
+            ways.index(r["tuning"]),
+            spaces.index(r["colours"]) if r["colours"] in spaces else len(spaces),
+        ),
+    )
 
 
 def best_row(rows: list[Row], figure: str = "accuracy") -> Row:

@@ -16,6 +16,7 @@ from cmlcore.ui import bench_charts as charts
 from cmlcore.ui import bench_make, selection, widgets
 from cmlcore.ui import bench_tables as html
 from cmlcore.ui import format as fmt
+from cmlcore.ui.pixel_size import likely_range, likely_text
 from cmlcore.ui.theme import PLOT_CONFIG, palette
 
 ROW, BESIDE = "row", "beside"
@@ -29,12 +30,13 @@ class View:
         self.key = key
         self.found = found
         self.job = job
-        self.rows: dict[str, html.Row] = {html.row_key(r): r for r in found["rows"]}
+        self.rows: dict[str, html.Row] = {html.row_key(r): r for r in html.in_order(found["rows"])}
 
     def draw(self) -> None:
         """Everything below the toolbar."""
         st.markdown(f"**{widgets.plain(html.about(self.found))}**")
         st.caption(f":material/call_split: {widgets.plain(self.found['split']['unit'])}")
+        self._pixel_size()
         self._left_out()
         rows = list(self.rows.values())
         if not rows:
@@ -45,6 +47,15 @@ class View:
         self._costs()
         with st.expander("Manifest: how these figures came about", icon=":material/receipt_long:"):
             st.json({k: v for k, v in self.found.items() if k not in ("rows", "costs")}, expanded=2)
+
+    def _pixel_size(self) -> None:
+        """Say of an estimated one that it is, and between what it lies."""
+        asked, mpp = self.job.request if self.job is not None else None, self.found["set"].get("mpp")
+        if mpp and asked is not None and asked.scale == "estimate":
+            st.caption(
+                ":orange[:material/straighten: The pixel size is an estimate from the erythrocytes around. "
+                f"{likely_text(*likely_range(mpp))}]"
+            )
 
     def _left_out(self) -> None:
         for note in self.found["set"]["notes"]:
@@ -106,12 +117,12 @@ class View:
     def _alone(self, row: html.Row) -> None:
         """One row over the whole width."""
         st.html(html.headlines_html(row))
-        left, right = st.columns([1.35, 1], gap="medium")
+        left, right = widgets.pair("bench-classes", (1.35, 1), "medium")
         with left:
             self._part("By class", lambda: st.html(html.classes_html(row)))
         with right:
             self._confusion(row)
-        left, right = st.columns(2, gap="large")
+        left, right = widgets.pair("bench-curves")
         with left:
             self._roc(row)
         with right:

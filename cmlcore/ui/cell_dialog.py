@@ -66,7 +66,7 @@ def _answer(found: Answers, row: int) -> str:
     ranked = found.ranked(row)
     key, unlike = str(found.cls[row]), float(found.unlike[row])
     if key == UNIDENTIFIED:
-        st.badge("Unknown: unlike the training cells", icon=":material/help:", color="orange")
+        st.badge(f"{label(UNIDENTIFIED)}: unlike the training cells", icon=":material/help:", color="orange")
         st.markdown(f"Likeliest class: **{label(ranked[0][0])}**")
     else:
         st.html(f'<p class="cmlp-answer">{widgets.chip(key)}</p>')

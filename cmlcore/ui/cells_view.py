@@ -13,11 +13,12 @@ from cmlcore.ui import cell_dialog, charts, widgets
 from cmlcore.ui import format as fmt
 from cmlcore.ui.cell_answers import ORDERS, Answers, differential_html, read_answers
 from cmlcore.ui.gallery import gallery
+from cmlcore.ui.pixel_size import likely_range, likely_text
 from cmlcore.ui.theme import PLOT_CONFIG, palette
 
 PAGE = 48
 """Cells on one page of the gallery: a multiple of 2, 3, 4, 6, 8 columns."""
-FROM = {"given": "entered", "files": "as the files say", "estimate": "estimated", "run": "of the slide"}
+FROM = {"given": "entered", "files": "from the files", "estimate": "estimated", "run": "from the slide"}
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -55,7 +56,7 @@ def body(job: Naming) -> None:
     counts = found.counts()
     _in_short(found, counts)
     _refused(found)
-    left, right = st.columns(2, gap="large")
+    left, right = widgets.pair("differential")
     with left:
         st.subheader("Differential", anchor=False)
         st.html(differential_html(counts))
@@ -77,7 +78,7 @@ def _in_short(found: Answers, counts: dict[str, int]) -> None:
     with st.container(horizontal=True, gap="large", key="metrics"):
         st.metric("Cells", fmt.count(len(found)), width="content")
         st.metric(
-            "Unknown", fmt.count(counts[UNIDENTIFIED]), width="content",
+            label(UNIDENTIFIED), fmt.count(counts[UNIDENTIFIED]), width="content",
             help="Unlike anything the classifier learnt: above the threshold that 97.5 % of its validation "
             "cells stay below. No class is given to them.",
         )  # fmt: skip
@@ -88,7 +89,8 @@ def _in_short(found: Answers, counts: dict[str, int]) -> None:
         st.metric("Time", fmt.duration(r.seconds), width="content")
     if r.mpp_from == "estimate":
         st.caption(
-            ":orange[:material/straighten: The pixel size is an estimate from the erythrocytes around.]"
+            ":orange[:material/straighten: The pixel size is an estimate from the erythrocytes around. "
+            f"{likely_text(*likely_range(r.mpp))}]"
         )
     for note in r.notes:
         st.caption(f":material/info: {widgets.plain(note)}")

@@ -45,7 +45,10 @@ def class_bars(counts: Mapping[str, int], colors: Palette) -> go.Figure:
         customdata=[percent(s, 2) for s in shares],
         hovertemplate="<b>%{y}</b><br>%{x:,} cells · %{customdata}<extra></extra>",
     )
-    fig.update_xaxes(title="Cells", range=[0, 1.55 * max([1, *counts.values()])], rangemode="tozero")
+    room = 1.55 * max([1, *counts.values()])  # for the text beside the longest bar
+    fig.update_xaxes(title="Cells", range=[0, room], rangemode="tozero")
+    if room < 8:
+        fig.update_xaxes(dtick=1)  # of whole cells
     fig.update_yaxes(
         autorange="reversed",
         ticks="",

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from cmlcore.classes import UNIDENTIFIED, label
 from cmlcore.single_cell.bench_table import TUNINGS
 from cmlcore.single_cell.shelf import ClassifierCard
 from cmlcore.single_cell.spaces import TITLES
@@ -17,6 +18,8 @@ from models.backbone_names import NAMES
 FIGURES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "f1_macro": "F1, macro"}
 COLUMNS = 3
 CHOSEN = "classifier"
+FEW = 10
+"""Images a class below which a classifier's figures are not to be believed."""
 
 
 def choose(cards: Sequence[ClassifierCard]) -> ClassifierCard:
@@ -45,6 +48,8 @@ def _card(card: ClassifierCard, *, chosen: bool, only: bool) -> None:
                 st.badge("Chosen", icon=":material/check:", color="green")
         st.html(figures_html(card))
         st.caption(about(card))
+        if few := few_line(card):
+            st.caption(f":orange[:material/warning: {few}]")
         if elsewhere := abroad_line(card):
             st.caption(f":material/public: {elsewhere}")
         st.html(f'<div class="cmlp-chips">{"".join(widgets.chip(k) for k in card.classes)}</div>')
@@ -85,6 +90,14 @@ def _three(raw: Any) -> tuple[float | None, float | None, float | None]:
     return None, None, None
 
 
+def few_line(card: ClassifierCard) -> str:
+    """Warning of figures that rest on too little; empty where they do not."""
+    judged = card.extra.get("metrics", {}).get("images")
+    if not isinstance(judged, int) or judged >= FEW * len(card.classes):
+        return ""
+    return f"Fewer than {FEW} images a class to judge by: the figures and their intervals say little."
+
+
 def about(card: ClassifierCard) -> str:
     """One line: on how much the figures rest, and what the network is."""
     data, measured = card.extra.get("data", {}), card.extra.get("metrics", {})
@@ -110,7 +123,9 @@ def _more(card: ClassifierCard) -> None:
         st.html(widgets.table_html(["Microscope", "Cells", "Balanced accuracy"], sources, total=False))
     unknown = card.extra.get("metrics", {}).get("unknown_share")
     pairs = {
-        "Unknown": f"{fmt.percent(unknown)} of its test images" if isinstance(unknown, float) else fmt.NONE,
+        label(UNIDENTIFIED): f"{fmt.percent(unknown)} of its test images"
+        if isinstance(unknown, float)
+        else fmt.NONE,
         "Sees": f"{card.field_um:g}\u202fµm around a cell, {card.side} pixels a side",
         "Colours": TITLES.get(card.colours, card.colours),
         "Split": str(card.extra.get("data", {}).get("unit", fmt.NONE)),

@@ -137,7 +137,7 @@ def facts_table(a: Run, b: Run) -> str:
                 "Time",
                 fmt.duration(a.worked_s),
                 fmt.duration(b.worked_s),
-                f"{fmt.signed(b.worked_s - a.worked_s)}\u202fs",
+                fmt.signed_duration(b.worked_s - a.worked_s),
             ],
             [
                 "Speed",

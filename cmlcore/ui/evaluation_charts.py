@@ -83,7 +83,8 @@ def confusion_map(confusion: Confusion, colors: Palette) -> go.Figure:
         showlegend=False,
     )  # fmt: skip
     names = {"showgrid": False, "ticks": "", "tickfont": {"size": 13, "color": colors.text}}
-    fig.update_xaxes(title="Found as", side="top", **names)
+    # the blank lines are for the buttons of the chart, which else lie on the title
+    fig.update_xaxes(title="\u00a0<br>\u00a0<br>Found as", side="top", **names)
     fig.update_yaxes(title="True class", autorange="reversed", ticklabelstandoff=6, **names)
     return fig
 

@@ -89,6 +89,11 @@ def duration(seconds: float | None) -> str:
     return f"{s // 3600}{_THIN}h {s % 3600 // 60:02d}{_THIN}min"
 
 
+def signed_duration(seconds: float) -> str:
+    """Difference of two lengths of time, with its sign: ``+2.5 s``, ``−2 min 12 s``."""
+    return f"{'−' if seconds < 0 else '+' if seconds else ''}{duration(abs(seconds))}"
+
+
 def when(moment: datetime | None, now: datetime | None = None) -> str:
     """Point in time: the hour alone today, else with the date (ISO 8601 order)."""
     if moment is None:

@@ -50,6 +50,7 @@ def main() -> None:
     )
     with st.sidebar:
         _device()
+    theme.follow(colors)
     widgets.research_line()
     page.run()
 

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from cmlcore.classes import CLASSES, label
+from cmlcore.ground_truth.public import short_name
 from cmlcore.jobs import device_report
 from cmlcore.ui import format as fmt
 from cmlcore.ui import widgets
@@ -78,7 +79,7 @@ def text_lines(value: Any, name: str = "") -> Iterator[str]:
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             if key != "sha256":  # for machines; the JSON card has it
-                yield from text_lines(inner, f"{name} {key}".strip())
+                yield from text_lines(inner, f"{name} {short_name(key)}".strip())
     elif isinstance(value, list) and name:
         yield from text_lines(", ".join(map(str, value)), name)
     elif isinstance(value, list):
@@ -112,11 +113,13 @@ def metric_rows(metrics: Mapping[str, Any], under: str = "") -> Iterator[list[st
         yield [widgets.text(under or "–"), " · ".join(own)]
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            yield from metric_rows(value, f"{under}, {_said(name)}" if under else name)
+            yield from metric_rows(value, f"{under}, {_said(name)}" if under else _said(name))
 
 
 def _said(name: str) -> str:
-    return name.replace("50_95", "50:95").replace("_", " ")
+    """A figure's or a set's name as people read it."""
+    short = short_name(name)
+    return short if short != name else name.replace("50_95", "50:95").replace("_", " ")
 
 
 def _figure(value: float) -> str:

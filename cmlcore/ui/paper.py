@@ -92,14 +92,23 @@ def figures(chosen: dict[Slot, Training]) -> None:
             st.subheader(paper.full_title(chosen, task), anchor=False, width="content")
             if paper.has_phantoms(chosen, task):
                 st.badge("Phantoms: drawn cells", icon=":material/draw:", color="orange")
+        fig = paper_figures.comparison(chosen, task, axis, look(palette()))
+        fig.update_layout(margin_t=60, height=fig.layout.height + 24)  # room for the chart's buttons
+        for panel in fig.layout.annotations:  # the heading names the task; a narrow panel has no room for it
+            panel.text = panel.text.replace(f": {paper.full_title(chosen, task)}", _word(chosen, task))
         st.plotly_chart(
-            paper_figures.comparison(chosen, task, axis, look(palette())),
+            fig,
             theme=None,
             config=PLOT_CONFIG,
             alt=f"Loss and mAP of both types: {paper.full_title(chosen, task)}",
             key=f"paper-{task}",
         )
     st.caption(paper.note(chosen) + " Validation mAP by the boxes of the outlines.")
+
+
+def _word(chosen: dict[Slot, Training], task: str) -> str:
+    """What must not be missed, after the name of a panel."""
+    return f" ({paper.PHANTOM}s)" if paper.has_phantoms(chosen, task) else ""
 
 
 def tables(chosen: dict[Slot, Training]) -> None:
@@ -111,7 +120,7 @@ def tables(chosen: dict[Slot, Training]) -> None:
     head, rows = paper_figures.setting_table(chosen)
     if rows:
         st.html(_html(head, rows))
-        st.caption("From the other type’s, or from the published recipe.")
+        st.caption("Where a training differs from the other type’s, or from the published recipe.")
     else:
         st.caption("None: both types were trained alike, as published.")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import streamlit as st
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from cmlcore import store
 from cmlcore.errors import InputError
 from cmlcore.geometry import MPP_LEAST, MPP_MOST, Mpp, Region
-from cmlcore.scale import ERYTHROCYTE_UM
+from cmlcore.scale import ERYTHROCYTE_UM, HEALTHY_UM
 from cmlcore.slides import open_slide
 from cmlcore.store import Slide
 from cmlcore.ui import format as fmt
@@ -20,6 +22,24 @@ _SIDE = 2048
 _LEAST = 20  # discs below which no estimate is given
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A pixel size told by the erythrocytes.
+
+    Attributes:
+        mpp: µm per pixel, were they ``ERYTHROCYTE_UM`` wide.
+        low: were they as small as a healthy person's may be, and their median that of the 95 % interval.
+        high: were they as large.
+        cells: how many were measured.
+
+    """
+
+    mpp: float
+    low: float
+    high: float
+    cells: int
+
+
 def pixel_size_form(slide: Slide) -> bool:
     """Entry of the pixel size, with an estimate on request. True when it has been set."""
     current = slide.mpp
@@ -27,7 +47,7 @@ def pixel_size_form(slide: Slide) -> bool:
         "µm per pixel at full resolution; the scanner’s protocol says it. 40× is often 0.25, 100× often 0.1."
     )
     suggestion = st.session_state.get(_key(slide.id))
-    start = suggestion or (current.mean if current else None)
+    start = round(suggestion.mpp, 4) if suggestion else current.mean if current else None
     with st.form(f"mpp-{slide.id}", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         value = st.number_input(
             "Pixel size (µm)",
@@ -36,14 +56,15 @@ def pixel_size_form(slide: Slide) -> bool:
             start,
             step=0.001,
             format="%.4f",
-            placeholder="for example 0.25",
+            placeholder="e.g. 0.25",
         )
         entered = st.form_submit_button("Use", type="primary")
     if suggestion:
         st.caption(
-            f":orange[:material/straighten: {fmt.significant(suggestion)}\u202fµm is an estimate: the "
-            f"erythrocytes would then measure {ERYTHROCYTE_UM:g}\u202fµm across. Everything measured with it "
-            "is marked so.]"
+            f":orange[:material/straighten: {fmt.significant(suggestion.mpp)}\u202fµm is an estimate from "
+            f"{fmt.count(suggestion.cells)} erythrocytes, taken to be {ERYTHROCYTE_UM:g}\u202fµm across. "
+            f"{likely_text(suggestion.low, suggestion.high)} Correct it if you know better; what is measured "
+            "with it is marked as estimated.]"
         )
     elif slide.info is not None and slide.info.kind == "brightfield":
         _offer_estimate(slide)
@@ -52,7 +73,8 @@ def pixel_size_form(slide: Slide) -> bool:
     with widgets.said_plainly():
         if value is None:
             raise InputError("Enter the pixel size in µm.")
-        is_estimate = suggestion is not None and abs(value - suggestion) < 5e-5
+        told = suggestion.mpp if suggestion else current.mean if current and slide.mpp_is_estimate else None
+        is_estimate = told is not None and abs(value - told) < 1e-4
         store.set_mpp(slide.id, Mpp(value, value), is_estimate=is_estimate)
         st.session_state.pop(_key(slide.id), None)
         return True
@@ -69,7 +91,7 @@ def images_mpp(key: str) -> float | None:
 def _offer_estimate(slide: Slide) -> None:
     if st.button("Estimate from the erythrocytes", icon=":material/straighten:", type="tertiary"):
         with widgets.said_plainly(), st.spinner("Measuring erythrocytes"):
-            st.session_state[_key(slide.id)] = round(estimate(slide), 4)
+            st.session_state[_key(slide.id)] = estimate(slide)
             st.rerun(scope="fragment")
 
 
@@ -77,7 +99,21 @@ def _key(slide_id: str) -> str:
     return f"mpp-estimate-{slide_id}"
 
 
-def estimate(slide: Slide) -> float:
+def likely_text(low: float, high: float) -> str:
+    """Between which bounds an estimated pixel size lies, and why."""
+    return (
+        f"With healthy erythrocytes, {HEALTHY_UM[0]:g} to {HEALTHY_UM[1]:g}\u202fµm wide, it lies between "
+        f"{fmt.significant(low)} and {fmt.significant(high)}\u202fµm; with diseased ones it may be "
+        "further off."
+    )
+
+
+def likely_range(mpp: float) -> tuple[float, float]:
+    """Bounds of an estimated pixel size from the spread between healthy people alone."""
+    return mpp * HEALTHY_UM[0] / ERYTHROCYTE_UM, mpp * HEALTHY_UM[1] / ERYTHROCYTE_UM
+
+
+def estimate(slide: Slide) -> Estimate:
     """µm per pixel from the erythrocytes in the middle of the slide's first scene.
 
     Raises:
@@ -89,27 +125,43 @@ def estimate(slide: Slide) -> float:
         size = reader.info.scenes[0].size
         for share in (0.5, 0.35, 0.65):
             x, y = (max(0, int(s * share) - _SIDE // 2) for s in (size.w, size.h))
-            diameter_px = erythrocyte_diameter_px(
+            found = erythrocyte_diameters_px(
                 reader.read(0, Region(x, y, min(_SIDE, size.w), min(_SIDE, size.h)))
             )
-            if diameter_px is not None:
-                return ERYTHROCYTE_UM / diameter_px
+            if len(found):
+                return from_diameters(found)
     raise InputError("Too few single erythrocytes were found to estimate the pixel size; enter it by hand.")
 
 
-def erythrocyte_diameter_px(rgb: NDArray[np.uint8]) -> float | None:
-    """Median diameter of the single round discs of an image; None where there are fewer than 20.
+def from_diameters(diameters_px: NDArray[np.float64]) -> Estimate:
+    """The estimate from the diameters of erythrocytes.
+
+    The interval of their median is that of the order statistics (Conover, Practical Nonparametric
+    Statistics, 1999, section 3.2).
+    """
+    found, n = np.sort(diameters_px), len(diameters_px)
+    arm = 0.98 * np.sqrt(n)
+    first, last = max(0, int(np.floor(n / 2 - arm))), min(n - 1, int(np.ceil(n / 2 + arm)))
+    return Estimate(
+        ERYTHROCYTE_UM / float(np.median(found)),
+        HEALTHY_UM[0] / float(found[last]),
+        HEALTHY_UM[1] / float(found[first]),
+        n,
+    )
+
+
+def erythrocyte_diameters_px(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Diameters of the single round discs of an image; none where there are fewer than 20.
 
     Args:
         rgb: uint8 ``(H, W, 3)``.
 
     """
     found = disc_diameters_px(rgb)
-    if len(found) < _LEAST:
-        return None
-    middle = np.median(found)
-    single = found[(found > 0.7 * middle) & (found < 1.4 * middle)]  # leaves out platelets and leukocytes
-    return float(np.median(single)) if len(single) >= _LEAST else None
+    if len(found) >= _LEAST:
+        middle = np.median(found)
+        found = found[(found > 0.7 * middle) & (found < 1.4 * middle)]  # leaves out platelets and leukocytes
+    return found if len(found) >= _LEAST else found[:0]
 
 
 def disc_diameters_px(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:

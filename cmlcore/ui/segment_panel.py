@@ -10,7 +10,7 @@ from cmlcore.store import Polygon, Slide
 from cmlcore.ui import format as fmt
 from cmlcore.ui import widgets
 from cmlcore.ui.data import scene_area_mm2
-from cmlcore.ui.pixel_size import pixel_size_form
+from cmlcore.ui.pixel_size import likely_range, likely_text, pixel_size_form
 from cmlcore.ui.selection import RUN, choose
 from models.registry import ModelCard, cards
 
@@ -33,6 +33,8 @@ def segment_panel(slide: Slide, scene: int, rois: list[Polygon] | None) -> None:
         if pixel_size_form(slide):
             st.rerun()
         return
+    if slide.mpp_is_estimate:
+        _estimated(slide, slide.mpp.mean)
     known = cards()
     if not known:
         st.info(
@@ -40,6 +42,18 @@ def segment_panel(slide: Slide, scene: int, rois: list[Polygon] | None) -> None:
         )
         return
     _form(slide, scene, rois, known)
+
+
+def _estimated(slide: Slide, mpp: float) -> None:
+    """Say that the pixel size is an estimate, with a way to correct it."""
+    low, high = likely_range(mpp)
+    with st.popover(
+        f":orange[Pixel size {fmt.significant(mpp)}\u202fµm, estimated]", icon=":material/straighten:",
+        width="stretch",
+    ):  # fmt: skip
+        st.caption(likely_text(low, high))
+        if pixel_size_form(slide):
+            st.rerun()
 
 
 def _form(slide: Slide, scene: int, rois: list[Polygon] | None, known: list[ModelCard]) -> None:

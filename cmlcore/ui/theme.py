@@ -34,6 +34,10 @@ def palette() -> Palette:
     return DARK if st.context.theme.type == "dark" else LIGHT
 
 
+_ROOM = {"text": "\u00a0", "side": "top", "font": {"size": 14}}
+"""A blank line over the legend: there the buttons of the chart stand, which else hide its first entries."""
+
+
 def template(colors: Palette) -> go.layout.Template:
     """Plotly template: transparent ground, quiet grid, the page's font, tooltips in surface colour."""
     axis = {
@@ -59,7 +63,7 @@ def template(colors: Palette) -> go.layout.Template:
             "bordercolor": colors.line,
             "font": {"color": colors.text, "size": 13},
         },
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": {"text": ""}},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": _ROOM},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": colors.muted, "activecolor": colors.accent},
         "coloraxis": {"colorbar": {"outlinewidth": 0, "thickness": 10, "tickfont": {"color": colors.muted}}},
     }
@@ -76,6 +80,32 @@ PLOT_CONFIG = {
 MAP_CONFIG = {**PLOT_CONFIG, "modeBarButtonsToRemove": ["autoScale2d"], "displayModeBar": True}
 
 _STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+
+
+_FOLLOW = """
+let told, watch; // one per page: the theme is the app's
+export default function (component) {
+  told = component;
+  const app = document.querySelector(".stApp");
+  if (!watch && app) {
+    watch = new MutationObserver(() => {
+      const [r, g, b] = getComputedStyle(app).backgroundColor.match(/[0-9.]+/g).map(Number);
+      const dark = r + g + b < 384;
+      if (dark !== told.data.dark) told.setTriggerValue("changed", dark);
+    });
+    watch.observe(app, { attributes: true, attributeFilter: ["class", "style"] });
+  }
+  return () => { watch?.disconnect(); watch = undefined; };
+}
+"""
+
+_follow = st.components.v2.component("cml_theme", js=_FOLLOW, isolate_styles=False)
+
+
+def follow(colors: Palette) -> None:
+    """Draw the page anew when the browser turns dark or light: Streamlit leaves charts as they were."""
+    with st.container(key="theme"):
+        _follow(key="theme-shown", data={"dark": colors.dark}, on_changed_change=lambda: None)
 
 
 def css(colors: Palette) -> str:

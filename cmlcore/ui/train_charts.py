@@ -71,7 +71,7 @@ def loss_curves(events: Sequence[Event], colors: Palette) -> go.Figure:
         _line(fig, *series(val, name), f"Val: {_said(name)}", line, hidden=True)
     fig.update_yaxes(title="Loss", rangemode="tozero")
     fig.update_layout(
-        height=HEIGHT + 60, legend={"y": -0.2, "yanchor": "top"}
+        height=HEIGHT + 60, legend={"y": -0.2, "yanchor": "top", "title": {"text": ""}}
     )  # many parts: below the curves
     return fig
 

@@ -47,7 +47,7 @@ def table_row(row: Training) -> dict[str, object]:
     return {
         "Name": row.name,
         "Network": KINDS[row.settings["model"]],
-        "Preset": row.settings.get("preset") or "free",
+        "Recipe": row.settings.get("preset") or "free",
         "Status": widgets.status_text(row.status),
         "Best mAP50": max((e["map50"] for e in val if e.get("map50") is not None), default=None),
         "Steps": now.step,

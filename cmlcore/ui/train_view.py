@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cmlcore.classes import label
+from cmlcore.ground_truth.public import short_name
 from cmlcore.jobs import (
     TrainingProgress,
     cancel_training,
@@ -138,7 +139,7 @@ def _ended(row: Training) -> None:
         st.markdown(
             f"**{_ending(row)}**  \n{' · '.join(detail_texts(now))}" if now.step else f"**{_ending(row)}**"
         )
-        with st.container(horizontal=True, gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             if row.status == "done":
                 _results(row)
             elif st.button("Resume", icon=":material/play_arrow:", key="resume", type="primary"):
@@ -180,7 +181,7 @@ def setting_facts(settings: dict[str, Any]) -> dict[str, str]:
         if name == "backbone_weights":
             value = Path(str(value)).name  # where it lies is the server's business
         pairs[said(name)] = ", ".join(map(label, value)) if name == "classes" else _value(value)
-    pairs["Data"] = ", ".join(str(p).rstrip("/").rsplit("/", 1)[-1] for p in settings.get("data", []))
+    pairs["Data"] = ", ".join(short_name(Path(str(p)).name) for p in settings.get("data", []))
     return pairs
 
 

@@ -54,6 +54,7 @@ def slide_viewer(
     group: str | None = None,
     title: str = "",
     card: bool = True,
+    mpp: float | None = None,
 ) -> ViewerState:
     """Show one scene of a slide.
 
@@ -73,6 +74,7 @@ def slide_viewer(
         group: viewers of one page with the same group pan and zoom together.
         title: a line shown in the viewer's corner, for instance the model's name.
         card: show a clicked cell's facts beside it; False where the page has a panel for them.
+        mpp: µm per pixel, where the page can change it while the slide is open.
 
     Returns:
         The state of the viewer.
@@ -93,6 +95,7 @@ def slide_viewer(
         "group": group,
         "title": title,
         "card": card,
+        "mpp": mpp,
         "height": height,
         "url": AT,
         "name": key,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any, Literal
@@ -70,6 +70,12 @@ def empty_state(icon: str, title: str, text: str) -> Iterator[None]:
         st.markdown(f"### {title}", text_alignment="center", anchors=False)
         st.caption(text, text_alignment="center", width=520)
         yield
+
+
+def pair(key: str, widths: Sequence[float] = (1, 1), gap: Literal["medium", "large"] = "large") -> Any:
+    """Two columns that stand one below the other where the window is too narrow for what they hold."""
+    with st.container(key=f"stack-{key}"):
+        return st.columns(widths, gap=gap)
 
 
 def facts(pairs: Mapping[str, str]) -> None:

@@ -36,6 +36,7 @@ def workspace(slide: Slide, scene: int, run: Run | None, only: str | None = None
             filters={"classes": [only], "min_score": 0.0} if only else None,
             position=around(run.rois if run else None, 760, PICTURE_HEIGHT),
             card=False,
+            mpp=slide.mpp.mean if slide.mpp else None,
         )
         with panel:
             _panel(slide, scene, run, seen.cell, seen.rois)

@@ -13,9 +13,10 @@ __all__ = ["lifespan", "middleware", "require_loopback", "routes"]
 
 def routes() -> list[BaseRoute]:
     """All routes beside Streamlit's own."""
-    from cmlcore.web import assets, exports, namings, overlay, pictures, tiles, uploads
+    from cmlcore.web import answers, assets, exports, namings, overlay, pictures, tiles, uploads
 
     return [
+        Route("/slides", answers.home),
         Route("/assets/{name}", assets.asset),
         Route("/slides/{slide}/{scene:int}.json", tiles.facts),
         Route("/tiles/{slide}/{scene:int}/{level:int}/{col:int}_{row:int}.jpeg", tiles.tile),

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from cmlcore.errors import CmlError, InputError, ModelError, RunError, SlideError, StorageError
 
@@ -37,6 +37,11 @@ _STATUS: tuple[tuple[type[CmlError], int], ...] = (
     (RunError, 409),
     (StorageError, 507),
 )
+
+
+async def home(request: Request) -> Response:  # noqa: ARG001
+    """The first page by its name: Streamlit itself knows it by the bare address alone."""
+    return RedirectResponse("/", status_code=307)
 
 
 def refusal(error: CmlError, status: int | None = None) -> JSONResponse:

@@ -68,6 +68,7 @@ def test_tables_hold_every_figure_and_the_notice(finished: Path) -> None:
     for header, rows in tables.values():
         assert rows
         assert all(len(r) == len(header) for r in rows)
+        assert len(set(header)) == len(header)
     assert len(tables["folds"][1]) == 4
     assert sum(r[-1] for r in tables["confusion"][1]) == 60
     text = "".join(bench_table.csv_text(("costs", *tables["costs"])))

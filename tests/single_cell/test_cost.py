@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cmlcore.single_cell.cost import Cost, cost
+from cmlcore.single_cell.cost import Cost, cost, measure
 from models.classifiers import BACKBONES, build
 
 # parameters in millions with 15 classes; KimiaNet is given as 7.00 on the poster, which is 6.97 rounded up
@@ -73,3 +73,10 @@ def test_attention_is_counted(costs: dict[str, Cost]) -> None:
 def test_classes_change_the_last_layer_alone(costs: dict[str, Cost]) -> None:
     other = cost("resnet50", 11)
     assert costs["resnet50"].parameters - other.parameters == 4 * (2048 + 1)
+
+
+def test_memory_is_the_network_s_own_however_large_the_parent_was() -> None:
+    held = torch.ones(2**28)  # 1 GB, more than the measuring process ever has
+    del held
+    megabytes = measure("efficientnet_lite0", "cpu", batch=1, repeats=1, threads=1).memory_mb
+    assert 13 < megabytes < 600  # its weights alone are 13 MB

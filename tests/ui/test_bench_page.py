@@ -96,6 +96,19 @@ def test_the_table_marks_the_best_and_says_every_interval(tmp_path) -> None:
     assert "412" in bench_tables.costs_html(bench)
 
 
+def test_rows_stand_backbone_by_backbone(tmp_path) -> None:
+    mixed = (
+        ("efficientnet_lite0", "last", "rgb"), ("dinov2_vits14", "last", "raw"),
+        ("efficientnet_lite0", "whole", "rgb"), ("dinov2_vits14", "last", "rgb"),
+        ("efficientnet_lite0", "last", "raw"),
+    )  # fmt: skip
+    rows = bench_tables.in_order(a_bench(tmp_path, mixed)["rows"])
+    assert [(r["backbone"][:5], r["tuning"], r["colours"]) for r in rows] == [
+        ("effic", "last", "rgb"), ("effic", "last", "raw"), ("effic", "whole", "rgb"),
+        ("dinov", "last", "rgb"), ("dinov", "last", "raw"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("colors", [LIGHT, DARK])
 def test_charts_show_the_numbers_given(tmp_path, colors) -> None:
     bench = a_bench(tmp_path, ROWS)

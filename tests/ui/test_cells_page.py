@@ -11,7 +11,8 @@ from test_pages import words
 
 from cmlcore import store
 from cmlcore.jobs.classify import NAMINGS
-from cmlcore.ui import cell_answers, cell_dialog
+from cmlcore.single_cell import shelf
+from cmlcore.ui import cell_answers, cell_dialog, classifier_cards
 from cmlcore.ui.cell_answers import Answers, differential_html, read_answers, wilson
 from cmlcore.ui.cells_view import PAGE
 from cmlcore.ui.gallery import Batch, batch_of
@@ -195,3 +196,11 @@ def test_names_of_slides_stay_off_the_csv(cml_home, add_slide, add_run) -> None:
     assert "MUSTERMANN" not in text
     assert len(text.splitlines()) > 60
     assert store.get_run(run.id)
+
+
+def test_figures_on_few_images_are_marked(cml_home) -> None:
+    a_card(cml_home)
+    a_card(cml_home, "tiny", metrics={"images": 29, "accuracy": [1.0, 1.0, 1.0]})
+    lines = {c.key: classifier_cards.few_line(c) for c in shelf.cards()}
+    assert lines["small"] == ""
+    assert lines["tiny"].startswith("Fewer than 10 images a class")

@@ -29,6 +29,11 @@ def test_class_bars_of_nothing_divide_nothing() -> None:
     assert list(bar.x) == [0]
 
 
+def test_class_bars_of_few_cells_count_whole_ones() -> None:
+    assert charts.class_bars({"leukocyte": 3}, LIGHT).layout.xaxis.dtick == 1
+    assert charts.class_bars({"leukocyte": 300}, LIGHT).layout.xaxis.dtick is None
+
+
 def test_histogram_steps_through_every_bin_of_every_class() -> None:
     fig = charts.histogram(
         [0, 10, 20, 30], {"leukocyte": [1, 2, 3], "erythrocyte": [4, 0, 6]}, LIGHT, title="Area (µm²)"

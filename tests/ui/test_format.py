@@ -54,6 +54,14 @@ def test_durations(s: float, text: str) -> None:
     ).replace(" h", f"{THIN}h")
 
 
+def test_differences_of_durations_have_a_sign() -> None:
+    assert [fmt.signed_duration(s) for s in (2.5, -132.2, 0.0)] == [
+        f"+2.5{THIN}s",
+        f"−2{THIN}min 12{THIN}s",
+        f"0.0{THIN}s",
+    ]
+
+
 def test_today_is_told_by_the_hour_and_another_day_by_its_date() -> None:
     now = datetime(2026, 3, 5, 12, 0, tzinfo=UTC)
     assert fmt.when(now, now) == f"{now.astimezone():%H:%M}"

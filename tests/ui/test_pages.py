@@ -8,6 +8,7 @@ import re
 import pytest
 
 from cmlcore import RESEARCH_USE, store
+from cmlcore.geometry import Mpp
 from cmlcore.ui import format as fmt
 
 PAGES = (
@@ -27,6 +28,11 @@ def words(test) -> str:
             found.append(str(getattr(element, "value", "") or getattr(element.proto, "body", "")))
             found.append(str(getattr(element, "label", "") or ""))
     return "\n".join(found)
+
+
+def viewers(test) -> list:
+    """The slide viewers of a page."""
+    return [e for e in test.get("bidi_component") if "cml_viewer" in e.proto.component_name]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -86,11 +92,32 @@ def test_a_slide_without_pixel_size_asks_for_it(open_page, add_slide) -> None:
     assert "How large is a pixel?" not in words(test)
 
 
+def test_an_estimated_pixel_size_is_marked_until_it_is_corrected(open_page, add_slide) -> None:
+    slide = add_slide(info={"mpp": None})
+    store.set_mpp(slide.id, Mpp(0.15, 0.15), is_estimate=True)
+    test = open_page("viewer", slide=slide.id)
+    assert "between 0.134 and 0.154\u202fµm" in words(test)
+    assert '"mpp": 0.15' in viewers(test)[0].proto.json
+
+    def use() -> None:
+        next(b for b in test.button if b.label == "Use").click().run()
+        assert not test.exception
+
+    use()  # what was estimated stays an estimate
+    assert store.get_slide(slide.id).mpp_is_estimate
+    test.number_input[0].set_value(0.16)
+    use()
+    assert store.get_slide(slide.id).mpp.mean == pytest.approx(0.16)
+    assert not store.get_slide(slide.id).mpp_is_estimate
+    assert "healthy erythrocytes" not in words(test)
+    assert '"mpp": 0.16' in viewers(test)[0].proto.json
+
+
 @pytest.mark.parametrize("kind", ["grey", "fluorescence"])
 def test_grey_and_fluorescence_can_be_looked_at_only(kind, open_page, add_slide) -> None:
     slide = add_slide(info={"kind": kind, "channels": 1})
     test = open_page("viewer", slide=slide.id)
-    assert len(test.get("bidi_component")) == 1
+    assert len(viewers(test)) == 1
     assert f"This is a {kind} image" in words(test)
     assert not [b for b in test.button if b.key == "segment-start"]
 
@@ -100,18 +127,18 @@ def test_viewer_shows_the_run_that_the_url_names(open_page, add_slide, add_run) 
     old, new = add_run(slide, {"leukocyte": 3}), add_run(slide)  # in one minute: their titles are the same
     test = open_page("viewer", slide=slide.id, run=old.id)
     assert test.selectbox(key="select-run").value == old.id
-    assert f'"/overlay/{old.id}/"' in test.get("bidi_component")[0].proto.json
+    assert f'"/overlay/{old.id}/"' in viewers(test)[0].proto.json
     test.selectbox(key="select-run").set_value(new.id).run()
     assert not test.exception
     assert test.query_params["run"] == new.id
-    assert f'"/overlay/{new.id}/"' in test.get("bidi_component")[0].proto.json
+    assert f'"/overlay/{new.id}/"' in viewers(test)[0].proto.json
 
 
 def test_a_link_may_name_the_one_class_to_show(open_page, add_slide, add_run) -> None:
     slide = add_slide()
     run, other = add_run(slide), add_run(slide, {"leukocyte": 1})
     test = open_page("viewer", slide=slide.id, run=run.id, cls="leukocyte")
-    assert '"classes": ["leukocyte"]' in test.get("bidi_component")[0].proto.json
+    assert '"classes": ["leukocyte"]' in viewers(test)[0].proto.json
     test.selectbox(key="select-run").set_value(other.id).run()
     assert "cls" not in test.query_params
 
@@ -219,7 +246,7 @@ def test_compare_offers_two_models_and_subtracts(open_page, add_slide, add_run) 
     assert f"run={second.id}&amp;cls=leukocyte" in table
     facts = next(h for h in (e.proto.body for e in test.get("html")) if "Device" in h)
     assert "+2.5" in facts
-    assert len(test.get("bidi_component")) == 2
+    assert len(viewers(test)) == 2
     assert len(test.get("plotly_chart")) == 2
 
 

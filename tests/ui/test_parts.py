@@ -44,13 +44,22 @@ def discs(diameter: float, n: int = 10, side: int = 640) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("diameter", [16, 24, 32.5])
 def test_erythrocyte_diameter_is_that_of_the_discs(diameter: float) -> None:
-    found = pixel_size.erythrocyte_diameter_px(discs(diameter))
-    assert found == pytest.approx(diameter, rel=0.06)
+    found = pixel_size.erythrocyte_diameters_px(discs(diameter))
+    assert np.median(found) == pytest.approx(diameter, rel=0.06)
 
 
 def test_no_estimate_from_too_few_discs_or_from_nothing() -> None:
-    assert pixel_size.erythrocyte_diameter_px(discs(30, n=4)) is None
-    assert pixel_size.erythrocyte_diameter_px(np.full((300, 300, 3), 240, np.uint8)) is None
+    assert not len(pixel_size.erythrocyte_diameters_px(discs(30, n=4)))
+    assert not len(pixel_size.erythrocyte_diameters_px(np.full((300, 300, 3), 240, np.uint8)))
+
+
+def test_the_estimated_pixel_size_says_between_what_it_lies() -> None:
+    found = pixel_size.from_diameters(np.arange(51, 151, dtype=np.float64))  # the median's: 91 to 111 px
+    assert found.mpp == pytest.approx(7.5 / 100.5)
+    assert (found.low, found.high) == pytest.approx((6.7 / 111, 7.7 / 91))
+    assert found.cells == 100
+    assert pixel_size.likely_range(0.15) == pytest.approx((0.134, 0.154))
+    assert "between 0.134 and 0.154\u202fµm" in pixel_size.likely_text(0.134, 0.154)
 
 
 @pytest.mark.realdata
@@ -224,8 +233,8 @@ def test_progress_in_words() -> None:
 def test_card_metrics_and_texts_are_flattened() -> None:
     metrics = {"txl_pbc": {"box_mAP50": 0.8312, "by class": {"leukocyte": 0.9}}, "note": "no number"}
     assert list(model_cards.metric_rows(metrics)) == [
-        ["txl_pbc", "box mAP50\u00a0<b>0.831</b>"],
-        ["txl_pbc, by class", "leukocyte\u00a0<b>0.900</b>"],
+        ["TXL-PBC", "box mAP50\u00a0<b>0.831</b>"],
+        ["TXL-PBC, by class", "leukocyte\u00a0<b>0.900</b>"],
     ]
     assert list(model_cards.text_lines({"a": ["x", "y"], "sha256": "f"})) == [":gray[a:] x, y"]
     own = {"part": "val", "images": 3, "box_mAP50_95": 0.65, "false per image": 0.0, "box_AP50": {"net": 1.0}}

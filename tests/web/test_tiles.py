@@ -108,3 +108,8 @@ def test_no_answer_tells_the_files_name(client: TestClient, slide: store.Slide) 
     Path(slide.path).unlink()
     for url in (f"/slides/{slide.id}/0.json", f"/tiles/{slide.id}/0/0/0_0.jpeg"):
         assert "patient" not in client.get(url).text
+
+
+def test_the_first_page_has_a_name_too(client: TestClient) -> None:
+    answer = client.get("/slides", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/")

@@ -40,10 +40,10 @@ class Gallery {
       h("span.cml-prob-name", {}, t.label), h("span.cml-num", {}, t.text),
       h("i", {}, h("b", { style: `width:${(100 * t.value).toFixed(1)}%;background:${t.color}` }))));
     const name = c.unknown
-      ? [h("em.cml-unknown", {}, "unknown"), h("span.cml-num.cml-muted", {}, c.unlike)]
+      ? [h("em.cml-unknown", {}, c.label), h("span.cml-num.cml-muted", {}, c.unlike)]
       : [h("i.cml-dot", { style: `background:${c.color}` }), h("strong", {}, c.label)];
     return h("button.cml-cell", { type: "button", "data-row": c.row, title: c.name || null,
-      "aria-label": `${c.unknown ? "Unknown" : c.label}, likeliest ${c.top[0].label} ${c.top[0].text}`,
+      "aria-label": `${c.label}, likeliest ${c.top[0].label} ${c.top[0].text}`,
       onclick: () => this.component.setTriggerValue("picked", c.row) },
       h("img", { src: c.url, alt: "", loading: "lazy", decoding: "async", width: 112, height: 112 }),
       h("span.cml-cell-name", {}, ...name), ...bars);

@@ -117,6 +117,11 @@ class Viewer {
       return; // opening sets up all that follows
     }
     if (!this.slide) return;
+    if (changed("mpp") && data.mpp != null) {
+      this.slide.mpp = data.mpp; // entered or corrected while the slide was open
+      this.rois?.draw();
+      this.#moved();
+    }
     if (changed("overlay")) this.#openCells();
     if (changed("rois")) this.rois.set(data.rois);
     if (changed("draw")) this.toolbar.setDraw(data.draw, this.rois);
