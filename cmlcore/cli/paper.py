@@ -83,6 +83,9 @@ def train(
     weights2: Annotated[
         Path | None, typer.Option(help="A safetensors file that type 2's backbone starts from.")
     ] = None,
+    installed: Annotated[
+        bool, typer.Option("--installed", help="Go on from the installed models type1 and type2.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the phantoms and the trainings.")] = 0,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="torch threads on the CPU; 0 for all cores.")] = 0,
@@ -102,6 +105,8 @@ def train(
     common: dict[str, Any] = {"seed": seed, "device": device, "threads": threads, "image_mpp": image_mpp}
     if minutes is not None:
         common["minutes"] = minutes
+    if installed and (weights1 or weights2):
+        raise InputError("Give one start only: --installed, or files of weights.")
     starts = {"type1": weights1, "type2": weights2}
     chosen = {}
     for task, kind in SLOTS:
@@ -110,7 +115,8 @@ def train(
             seen = drawn or _phantoms(out / PHANTOMS, ground or photographs, phantoms, seed)
         folder = out / f"{task}-{kind}"
         print(f"{task}, {kind}" + (" (phantoms)" if task == "three-class" else ""), file=sys.stderr)
-        if not _train(folder, task, kind, data=(seen,), backbone_weights=starts[kind], **common):
+        start = {"start_from": kind} if installed else {"backbone_weights": starts[kind]}
+        if not _train(folder, task, kind, data=(seen,), **start, **common):
             print(f"Stopped; the same command goes on from here. Trainings are in {out}.", file=sys.stderr)
             raise typer.Exit(1)
         chosen[task, kind] = read_training(folder)

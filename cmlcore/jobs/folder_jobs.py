@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cmlcore.errors import InputError
-from cmlcore.files import whole_file
+from cmlcore.errors import InputError, StorageError
+from cmlcore.files import NO_SPACE, whole_file
 from cmlcore.job_folder import FOLDER_NAME, read_status, request_stop, stop_requested, write_status
 from cmlcore.jobs.child import WAITING, State, resume
 from cmlcore.store.ids import new_id
@@ -86,17 +86,22 @@ class FolderJobs(Generic[R]):
             prepare: puts files into the folder before the work may begin.
 
         Raises:
-            OSError: the data folder cannot be written.
+            StorageError: the data folder cannot be written.
 
         """
         key = new_id()
         folder = self.root() / key
-        folder.mkdir(parents=True)
-        if prepare is not None:
-            prepare(folder)
-        with whole_file(folder / REQUEST) as part:
-            part.write_text(asked.model_dump_json(), encoding="utf-8")
-        write_status(folder, state="waiting", message="", created=datetime.now(UTC).isoformat())
+        try:
+            folder.mkdir(parents=True)
+            if prepare is not None:
+                prepare(folder)
+            with whole_file(folder / REQUEST) as part:
+                part.write_text(asked.model_dump_json(), encoding="utf-8")
+            write_status(folder, state="waiting", message="", created=datetime.now(UTC).isoformat())
+        except OSError as e:
+            shutil.rmtree(folder, ignore_errors=True)
+            why = "the disk is full" if e.errno in NO_SPACE else "the data folder cannot be written"
+            raise StorageError(f"This {self.name} cannot be stored: {why}.") from e
         return key
 
     def folder(self, key: str) -> Path:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cmlcore.classes import CLASSES
 from cmlcore.errors import InputError
+from cmlcore.geometry import MPP_LEAST, MPP_MOST
 
 THREE_CELLS = ("erythrocyte", "leukocyte", "thrombocyte")
 MODEL_MPP = 0.2  # an erythrocyte is 37 px wide
@@ -70,7 +71,7 @@ class TrainSettings(_Frozen):
     preset: str | None = Field(None, description="the preset these values started from")
     data: tuple[Path, ...] = Field((), description="folders or files of labelled images")
     image_mpp: float | None = Field(
-        None, ge=0.005, le=50, description="µm per pixel of images that do not say it"
+        None, ge=MPP_LEAST, le=MPP_MOST, description="µm per pixel of images that do not say it"
     )
     limit: int | None = Field(None, ge=1, description="at most so many images of each part")
 

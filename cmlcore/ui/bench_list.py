@@ -7,16 +7,13 @@ import streamlit as st
 from cmlcore.ground_truth.public import short_name
 from cmlcore.jobs.bench import BENCHES, RESULT, Bench, bench_folder, bench_result
 from cmlcore.single_cell.spaces import TITLES
-from cmlcore.ui import format as fmt
-from cmlcore.ui import widgets
+from cmlcore.ui import folder_jobs, widgets
 from models.backbone_names import NAMES
 
 
 def title(job: Bench) -> str:
     """One line that tells a job from its neighbours."""
-    told = "at work" if job.active else widgets.status_text(job.state).lower()
-    state = "" if job.state == "done" else f" · {told}"
-    return f"{subject(job)} · {fmt.when(job.created)}{state}"
+    return folder_jobs.titled(job, subject(job))
 
 
 def subject(job: Bench) -> str:

@@ -11,7 +11,7 @@ from cmlcore.jobs.classify import Naming, Scale, name_pictures_of, name_run
 from cmlcore.single_cell import shelf
 from cmlcore.single_cell.shelf import ClassifierCard
 from cmlcore.single_cell.stream import leukocyte_classes
-from cmlcore.ui import classifier_cards, data, selection, widgets
+from cmlcore.ui import classifier_cards, data, folder_jobs, selection, widgets
 from cmlcore.ui import format as fmt
 from cmlcore.ui.gallery import Batch, pictures_drop
 from cmlcore.ui.pixel_size import images_mpp
@@ -132,8 +132,7 @@ def _go(key: str) -> None:
 
 def title(job: Naming) -> str:
     """One line that tells a naming from its neighbours."""
-    state = "" if job.state == "done" else f" · {widgets.status_text(job.state).lower()}"
-    return f"{subject(job)} · {fmt.when(job.created)}{state}"
+    return folder_jobs.titled(job, subject(job))
 
 
 def subject(job: Naming) -> str:

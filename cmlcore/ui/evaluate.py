@@ -14,12 +14,12 @@ from cmlcore.errors import CmlError, InputError
 from cmlcore.evaluation import stored
 from cmlcore.evaluation.result import Evaluation
 from cmlcore.geometry import MPP_LEAST, MPP_MOST
+from cmlcore.ground_truth.public import short_name
 from cmlcore.jobs.data_report import SEVERAL, found_sets
 from cmlcore.jobs.data_roots import data_roots
 from cmlcore.jobs.evaluate import EVALUATIONS, EvaluationJob, EvaluationRequest, submit_evaluation
 from cmlcore.settings import settings
-from cmlcore.ui import data, selection, widgets
-from cmlcore.ui import format as fmt
+from cmlcore.ui import data, folder_jobs, selection, widgets
 from cmlcore.ui.server_path import OTHER, typed_path
 from models.registry import ModelCard, cards
 
@@ -202,8 +202,7 @@ def result(key: str) -> Evaluation:
 
 def title(job: EvaluationJob) -> str:
     """One line that tells an evaluation from its neighbours."""
-    state = f" · {job.state}" if job.state in ("cancelled", "failed") else ""
-    return f"{subject(job)} · {fmt.when(job.created)}{state}"
+    return folder_jobs.titled(job, subject(job))
 
 
 def subject(job: EvaluationJob) -> str:
@@ -213,7 +212,7 @@ def subject(job: EvaluationJob) -> str:
             manifest = result(job.id).manifest
         except CmlError:
             return "Damaged"
-        return f"{_short(manifest.title) or manifest.model} · {manifest.data}"
+        return f"{_short(manifest.title) or manifest.model} · {short_name(manifest.data)}"
     what = _model_title(job.request.model) if job.request.model else "Run"
     if job.request.run:
         what = _run_title(job.request.run)
@@ -223,7 +222,7 @@ def subject(job: EvaluationJob) -> str:
 
 def truth_title(path: Path) -> str:
     """Name of a ground truth: of its folder or file; the demo slide's has one of its own."""
-    return "demo slide, as drawn" if path.parent == demo_path().parent.resolve() else path.name
+    return "demo slide, as drawn" if path.parent == demo_path().parent.resolve() else short_name(path.name)
 
 
 def _short(text: str) -> str:

@@ -40,6 +40,13 @@ def draw_progress(jobs: FolderJobs[Any], job: FolderJob[Any], title: str, things
         )
 
 
+def titled(job: FolderJob[Any], subject: str) -> str:
+    """One line that tells a job from its neighbours: what it is about, when, and how it ended."""
+    told = "at work" if job.active else widgets.status_text(job.state).lower()
+    state = "" if job.state == "done" else f" · {told}"
+    return f"{subject} · {fmt.when(job.created)}{state}"
+
+
 def stage_text(job: FolderJob[Any], things: str) -> str:
     """What is being done, how far it is, and the time that takes yet, where known."""
     if job.state == "waiting":
@@ -56,7 +63,7 @@ def broken_off(jobs: FolderJobs[Any], job: FolderJob[Any], again: str) -> None:
     """Why a job has no result, and the way to start it again, which is called ``again``."""
     with st.container(border=True, gap="small", key=f"over-{job.id}"):
         widgets.status_badge(job.state)
-        if job.message:
+        if job.message and job.state != "cancelled":  # the badge says so
             st.markdown(widgets.plain(job.message))
         if job.request is not None and st.button(again, icon=":material/play_arrow:", key=f"again-{job.id}"):
             with widgets.said_plainly():

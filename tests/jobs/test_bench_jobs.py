@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from cmlcore.errors import InputError
+from cmlcore.errors import InputError, StorageError
 from cmlcore.job_folder import request_stop
 from cmlcore.jobs import bench_child
 from cmlcore.jobs.bench import BENCHES, BenchRequest, bench_result, shipped_benches, submit_bench
@@ -100,3 +100,13 @@ def test_shipped_benches_have_ids_no_job_has() -> None:
         assert bench_result(key)["rows"]
         with pytest.raises(InputError):
             BENCHES.get(key)
+
+
+def test_what_cannot_be_stored_is_said_plainly(
+    asked: BenchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "benches"
+    blocked.write_text("a file where the folder should be")
+    monkeypatch.setattr(BENCHES, "root", lambda: blocked)
+    with pytest.raises(StorageError, match="This bench cannot be stored: the data folder cannot be written"):
+        BENCHES.submit(asked)

@@ -15,7 +15,7 @@ from cmlcore.cli import app
 from cmlcore.errors import InputError
 from cmlcore.report import paper, paper_figures
 from cmlcore.training.presets import from_preset
-from cmlcore.training.run_dir import append_curve, new_run_dir, write_json, write_status
+from cmlcore.training.run_dir import append_curve, new_run_dir, read_settings, write_json, write_status
 
 TWO, THREE = "erythrocyte-leukocyte", "three-class"
 
@@ -231,3 +231,15 @@ def test_mistakes_are_sentences(args, sentence, cml_home, tmp_path, monkeypatch)
     answer = CliRunner().invoke(app, args)
     assert isinstance(answer.exception, InputError)
     assert sentence in str(answer.exception)
+
+
+def test_trainings_may_go_on_from_the_installed_models(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("cmlcore.cli.train.followed", lambda folder: "Stopped.")
+    words = ["paper", "train", "--out", str(tmp_path), "--data", str(tmp_path), "--installed"]
+    refused = CliRunner().invoke(app, [*words, "--weights2", "dino.safetensors"])
+    assert isinstance(refused.exception, InputError)
+    assert "Give one start only" in str(refused.exception)
+    assert CliRunner().invoke(app, words).exit_code == 1  # the first of the four was stopped
+    made = read_settings(tmp_path / "erythrocyte-leukocyte-type1")
+    assert made.start_from == "type1"
+    assert made.backbone_weights is None
