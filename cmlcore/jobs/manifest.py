@@ -12,7 +12,7 @@ from cmlcore.errors import RunError
 from cmlcore.files import whole_file
 from cmlcore.geometry import Mpp
 from cmlcore.jobs.holding import plainly
-from cmlcore.jobs.road import Job, cut_cells, recut_count
+from cmlcore.jobs.road import Job, cut_cells, recut_count, sweep
 from cmlcore.report import summary
 from cmlcore.segmentation import Plan, SegmentSettings
 from cmlcore.versions import versions
@@ -53,6 +53,7 @@ def finish_run(job: Job, plan: Plan, told: Mapping[str, Any]) -> tuple[dict[str,
         missing = set(plan.blocks) - set(finished_blocks(job.folder))
         if missing:
             raise RunError(f"{len(missing)} block(s) of the run are missing; resume the run.")
+        sweep(job.folder)  # a worker may have been killed while it wrote, and its block done by another
         made = card(job.model)
         if not plan.blocks:  # nothing but glass: a table all the same, with no row
             unsure = SegmentSettings(**job.settings).unnamed_below is not None

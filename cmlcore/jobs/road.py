@@ -103,13 +103,18 @@ def plan_blocks(job: Job) -> Planned:
     """
     with plainly():
         job.folder.mkdir(parents=True, exist_ok=True)
-        for stray in job.folder.rglob("*.part"):  # left by a process that was killed while writing
-            stray.unlink(missing_ok=True)
+        sweep(job.folder)
         plan = _plan(job)
         finished = set(finished_blocks(job.folder)) & set(plan.blocks)
         cells = sum(pq.read_metadata(part_path(job.folder, b)).num_rows for b in finished)
         todo = tuple(b for b in plan.blocks if b not in finished)
         return Planned(plan, todo, len(finished), recut_count(job.folder), cells)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes left half written that were killed; nobody may be writing."""
+    for stray in folder.rglob("*.part"):
+        stray.unlink(missing_ok=True)
 
 
 def work_blocks(

@@ -36,6 +36,9 @@ def test_cells_cut_by_the_largest_margin_are_counted_once(
     monkeypatch.setattr(road, "segment_blocks", segment)
     road.work_blocks(job, plan, plan.blocks)
     road.work_blocks(job, plan, plan.blocks[:1])  # after a worker died: the same again
+    half = Path(folder) / "parts" / "00000001.parquet.4c49b0a8.part"
+    half.touch()  # what it had begun to write
     manifest, _ = finish_run(job, plan, {})
+    assert not half.exists()
     assert manifest["cut_cells"] == 7
     assert manifest["blocks"]["recut"] == 2
