@@ -12,7 +12,7 @@ from cmlcore.single_cell.spaces import SPACES, TITLES
 from cmlcore.ui.bench_tables import Row
 from cmlcore.ui.charts import DASHES, figure, mixed
 from cmlcore.ui.format import count, decimal, percent
-from cmlcore.ui.theme import Palette
+from cmlcore.ui.theme import Palette, below_buttons
 
 _SHARE = {"range": [-0.02, 1.02], "tickformat": ".1f", "constrain": "domain"}
 _HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C8C8C")  # Okabe-Ito, a colour space each
@@ -97,9 +97,8 @@ def confusion(row: Row, colors: Palette) -> go.Figure:
             [1.0, colors.accent],
         ],
     )  # fmt: skip
-    # the blank lines are for the buttons of the chart, which else lie on the title
     quiet = {"showgrid": False, "ticks": "", "tickfont": {"size": 12, "color": colors.text}}
-    fig.update_xaxes(title="\u00a0<br>\u00a0<br>Called", side="top", tickangle=-40, **quiet)
+    fig.update_xaxes(title=below_buttons("Called"), side="top", tickangle=-40, **quiet)
     fig.update_yaxes(title="True class", autorange="reversed", ticklabelstandoff=6, **quiet)
     return fig
 

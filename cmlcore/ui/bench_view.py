@@ -16,7 +16,7 @@ from cmlcore.ui import bench_charts as charts
 from cmlcore.ui import bench_make, selection, widgets
 from cmlcore.ui import bench_tables as html
 from cmlcore.ui import format as fmt
-from cmlcore.ui.pixel_size import likely_range, likely_text
+from cmlcore.ui.pixel_size import estimate_note
 from cmlcore.ui.theme import PLOT_CONFIG, palette
 
 ROW, BESIDE = "row", "beside"
@@ -52,10 +52,7 @@ class View:
         """Say of an estimated one that it is, and between what it lies."""
         asked, mpp = self.job.request if self.job is not None else None, self.found["set"].get("mpp")
         if mpp and asked is not None and asked.scale == "estimate":
-            st.caption(
-                ":orange[:material/straighten: The pixel size is an estimate from the erythrocytes around. "
-                f"{likely_text(*likely_range(mpp))}]"
-            )
+            st.caption(estimate_note(mpp))
 
     def _left_out(self) -> None:
         for note in self.found["set"]["notes"]:

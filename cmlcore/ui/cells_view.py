@@ -13,7 +13,7 @@ from cmlcore.ui import cell_dialog, charts, widgets
 from cmlcore.ui import format as fmt
 from cmlcore.ui.cell_answers import ORDERS, Answers, differential_html, read_answers
 from cmlcore.ui.gallery import gallery
-from cmlcore.ui.pixel_size import likely_range, likely_text
+from cmlcore.ui.pixel_size import estimate_note
 from cmlcore.ui.theme import PLOT_CONFIG, palette
 
 PAGE = 48
@@ -88,10 +88,7 @@ def _in_short(found: Answers, counts: dict[str, int]) -> None:
         st.metric(f"Pixel size, {FROM[r.mpp_from]}", fmt.unit(r.mpp, "µm", 4), width="content")
         st.metric("Time", fmt.duration(r.seconds), width="content")
     if r.mpp_from == "estimate":
-        st.caption(
-            ":orange[:material/straighten: The pixel size is an estimate from the erythrocytes around. "
-            f"{likely_text(*likely_range(r.mpp))}]"
-        )
+        st.caption(estimate_note(r.mpp))
     for note in r.notes:
         st.caption(f":material/info: {widgets.plain(note)}")
 

@@ -213,7 +213,7 @@ def subject(job: EvaluationJob) -> str:
         except CmlError:
             return "Damaged"
         return f"{_short(manifest.title) or manifest.model} · {short_name(manifest.data)}"
-    what = _model_title(job.request.model) if job.request.model else "Run"
+    what = data.model_name(job.request.model) if job.request.model else "Run"
     if job.request.run:
         what = _run_title(job.request.run)
     part = "" if job.request.part == "val" else f" ({PARTS[job.request.part].lower()})"
@@ -227,11 +227,6 @@ def truth_title(path: Path) -> str:
 
 def _short(text: str) -> str:
     return text.partition(":")[0]
-
-
-def _model_title(key: str) -> str:
-    known = {c.key: c.title for c in cards()}
-    return _short(known.get(key, key))
 
 
 def _run_title(run_id: str) -> str:

@@ -25,7 +25,7 @@ from cmlcore.evaluation.result import (
 )
 from cmlcore.ui.charts import DASHES, faded, figure, mixed
 from cmlcore.ui.format import count, decimal, percent, signed
-from cmlcore.ui.theme import Palette, template
+from cmlcore.ui.theme import Palette, below_buttons, template
 
 NOTHING = {"missed": "Missed", "invented": "Invented"}
 _SHARE_AXIS = {"range": [-0.02, 1.02], "tickformat": ".1f", "constrain": "domain"}
@@ -83,8 +83,7 @@ def confusion_map(confusion: Confusion, colors: Palette) -> go.Figure:
         showlegend=False,
     )  # fmt: skip
     names = {"showgrid": False, "ticks": "", "tickfont": {"size": 13, "color": colors.text}}
-    # the blank lines are for the buttons of the chart, which else lie on the title
-    fig.update_xaxes(title="\u00a0<br>\u00a0<br>Found as", side="top", **names)
+    fig.update_xaxes(title=below_buttons("Found as"), side="top", **names)
     fig.update_yaxes(title="True class", autorange="reversed", ticklabelstandoff=6, **names)
     return fig
 

@@ -113,6 +113,14 @@ def likely_range(mpp: float) -> tuple[float, float]:
     return mpp * HEALTHY_UM[0] / ERYTHROCYTE_UM, mpp * HEALTHY_UM[1] / ERYTHROCYTE_UM
 
 
+def estimate_note(mpp: float) -> str:
+    """What is said of single-cell images whose pixel size was estimated."""
+    return (
+        ":orange[:material/straighten: The pixel size is an estimate from the erythrocytes around. "
+        f"{likely_text(*likely_range(mpp))}]"
+    )
+
+
 def estimate(slide: Slide) -> Estimate:
     """µm per pixel from the erythrocytes in the middle of the slide's first scene.
 

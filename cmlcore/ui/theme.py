@@ -38,6 +38,11 @@ _ROOM = {"text": "\u00a0", "side": "top", "font": {"size": 14}}
 """A blank line over the legend: there the buttons of the chart stand, which else hide its first entries."""
 
 
+def below_buttons(title: str) -> str:
+    """Title of an axis on top, under blank lines where the buttons of the chart stand."""
+    return f"\u00a0<br>\u00a0<br>{title}"
+
+
 def template(colors: Palette) -> go.layout.Template:
     """Plotly template: transparent ground, quiet grid, the page's font, tooltips in surface colour."""
     axis = {
