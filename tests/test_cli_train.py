@@ -6,6 +6,7 @@ import pytest
 from drawn_training_set import draw_set
 from typer.testing import CliRunner
 
+from cmlcore import job_folder
 from cmlcore.cli import app
 from cmlcore.cli.train import _clock, _more, _words
 from cmlcore.errors import InputError, RunError
@@ -63,12 +64,12 @@ def test_what_cannot_be_is_a_sentence(words, said, followed):
 
 def test_resume_may_change_how_long_and_on_what_but_not_what(tmp_path, followed, cml_home):
     folder = run_dir.new_run_dir(from_preset("three-cells", "type2", data=(tmp_path,), minutes=1))
-    run_dir.request_stop(folder)
+    job_folder.request_stop(folder)
     result = call("--resume", "--out", folder.name, "--minutes", 2, "--threads", 1)  # by its id
     assert result.exit_code == 0, result.output
     assert followed == [folder]
     assert run_dir.read_settings(folder).minutes == 2
-    assert not run_dir.stop_requested(folder)
+    assert not job_folder.stop_requested(folder)
     for words in (["--lr", "1e-3"], ["--model", "type2"], ["--classes", "net"]):
         result = call("--resume", "--out", folder, *words)
         assert isinstance(result.exception, InputError)
@@ -84,7 +85,7 @@ def test_a_training_that_fails_says_its_sentence_and_ends_with_the_code_of_its_k
     assert isinstance(result.exception, RunError)
     assert "no cell of the class “NET”" in str(result.exception)
     assert result.exception.exit_code == InputError.exit_code
-    assert run_dir.read_status(tmp_path / "run")["state"] == "failed"
+    assert job_folder.read_status(tmp_path / "run")["state"] == "failed"
 
 
 def test_words():

@@ -142,6 +142,7 @@ def _phantoms(folder: Path, ground: Path, images: int, seed: int) -> Path:
 
 def _train(folder: Path, task: str, kind: str, **changes: Any) -> bool:
     """Run one training to its end, unless that was done before; False if it was stopped."""
+    from cmlcore import job_folder
     from cmlcore.cli.train import followed
     from cmlcore.training import run_dir
     from cmlcore.training.presets import from_preset
@@ -149,10 +150,10 @@ def _train(folder: Path, task: str, kind: str, **changes: Any) -> bool:
     if not (folder / run_dir.SETTINGS).is_file():
         model: Model = "type1" if kind == "type1" else "type2"
         run_dir.new_run_dir(from_preset(task, model, key=f"paper-{task}-{kind}", **changes), folder)
-    if run_dir.read_status(folder).get("state") != "done":
-        run_dir.clear_stop(folder)
+    if job_folder.read_status(folder).get("state") != "done":
+        job_folder.clear_stop(folder)
         print(followed(folder), file=sys.stderr)
-    return run_dir.read_status(folder).get("state") == "done"
+    return job_folder.read_status(folder).get("state") == "done"
 
 
 def _figures(chosen: dict[Slot, Training], out: Path, over: str) -> None:

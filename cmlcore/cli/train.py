@@ -140,6 +140,7 @@ def _settings(model: str | None, preset: str | None, changes: dict[str, Any]) ->
 
 def _resumed(out: Path | None, model: str | None, preset: str | None, changes: dict[str, Any]) -> Path:
     """The folder of a training to go on with; its length may be changed, and what it runs on."""
+    from cmlcore import job_folder
     from cmlcore.settings import settings
     from cmlcore.training import run_dir
     from cmlcore.training.settings import checked
@@ -154,10 +155,10 @@ def _resumed(out: Path | None, model: str | None, preset: str | None, changes: d
         raise InputError(
             f"A training that is resumed keeps its {fixed[0].replace('_', ' ')}; leave that option out."
         )
-    if run_dir.pid_alive(status := run_dir.read_status(folder)) and status.get("state") == "running":
+    if job_folder.pid_alive(status := job_folder.read_status(folder)) and status.get("state") == "running":
         raise InputError("This training is still at work; wait for it or stop it first.")
     run_dir.write_settings(folder, checked({**before.model_dump(), **changes}))
-    run_dir.clear_stop(folder)
+    job_folder.clear_stop(folder)
     return folder
 
 
@@ -198,9 +199,9 @@ def followed(folder: Path) -> str:
         RunError: it failed.
 
     """
-    from cmlcore.training import run_dir
+    from cmlcore import job_folder
 
-    run_dir.write_status(folder, state="waiting", message="Starting.", pid=None)
+    job_folder.write_status(folder, state="waiting", message="Starting.", pid=None)
     with (folder / LOG).open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "cmlcore.training.child", str(folder)],
@@ -220,16 +221,16 @@ def followed(folder: Path) -> str:
                     asked += 1
                     if asked > 1:
                         raise
-                    run_dir.request_stop(folder)
+                    job_folder.request_stop(folder)
     finally:
         if child.poll() is None:
             child.kill()
             child.wait()
-    status = run_dir.read_status(folder)
+    status = job_folder.read_status(folder)
     if status.get("state") in ("done", "cancelled"):
         return str(status.get("message", ""))
     if status.get("state") != "failed":
-        run_dir.write_status(folder, state="failed", message=DIED)
+        job_folder.write_status(folder, state="failed", message=DIED)
         raise RunError(DIED)
     error = RunError(str(status.get("message", DIED)))
     error.exit_code = child.returncode or RunError.exit_code
@@ -237,9 +238,10 @@ def followed(folder: Path) -> str:
 
 
 def _show(bars: Bars, task: Any, folder: Path) -> None:
+    from cmlcore import job_folder
     from cmlcore.training import run_dir
 
-    status, curves = run_dir.read_status(folder), run_dir.read_curves(folder)
+    status, curves = job_folder.read_status(folder), run_dir.read_curves(folder)
     loss = next((e["loss"] for e in reversed(curves) if e["split"] == "train"), None)
     figure = next((e["map50"] for e in reversed(curves) if e["split"] == "val"), None)
     left = status.get("left_s")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from cmlcore.errors import InputError
@@ -32,3 +34,9 @@ def checked_path(path: Path | str) -> Path:
     raise InputError(
         f"“{path}” is not below a folder that may be read; choose one below CML_DATA or an import folder."
     )
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """A set by its own name; a whole folder of sets, and one of several of a name, by its path."""
+    roots, names = data_roots(), Counter(Path(p).name for p in paths)
+    return {p: p if Path(p) in roots or names[Path(p).name] > 1 else Path(p).name for p in paths}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cmlcore import job_folder
 from cmlcore.errors import InputError
 from cmlcore.settings import settings
 from cmlcore.store import RunStatus, Training
@@ -32,8 +33,8 @@ def shell_training(training_id: str) -> Training | None:
         asked = run_dir.read_settings(folder)
     except InputError:
         return None
-    told = run_dir.read_status(folder)
-    alive = run_dir.pid_alive(told)
+    told = job_folder.read_status(folder)
+    alive = job_folder.pid_alive(told)
     status: RunStatus = _OVER.get(str(told.get("state")), "running" if alive else "failed")
     lost = status == "failed" and told.get("state") != "failed"
     return Training(
@@ -41,11 +42,11 @@ def shell_training(training_id: str) -> Training | None:
         name=asked.title or "Started from the shell",
         settings=asked.model_dump(mode="json"),
         status=status,
-        cancel_requested=run_dir.stop_requested(folder),
+        cancel_requested=job_folder.stop_requested(folder),
         message=GONE if lost else str(told.get("message") or "") if status in _OVER else "",
         created_at=_written(folder / run_dir.SETTINGS),
         started_at=None,
-        finished_at=None if status == "running" else _written(folder / run_dir.STATUS),
+        finished_at=None if status == "running" else _written(folder / job_folder.STATUS),
     )
 
 

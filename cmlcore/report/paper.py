@@ -18,10 +18,12 @@ from typing import Any, Literal
 
 from cmlcore import RESEARCH_USE
 from cmlcore.errors import InputError
+from cmlcore.files import read_json
 from cmlcore.ground_truth.records import PHANTOM as PHANTOM
 from cmlcore.ground_truth.records import drawn
+from cmlcore.job_folder import read_status
 from cmlcore.training.presets import PRESETS
-from cmlcore.training.run_dir import DATA, ENVIRONMENT, read_curves, read_json, read_settings, read_status
+from cmlcore.training.run_dir import DATA, ENVIRONMENT, read_curves, read_settings
 from cmlcore.training.settings import TrainSettings
 
 Axis = Literal["epoch", "step", "minutes"]

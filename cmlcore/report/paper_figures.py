@@ -28,6 +28,7 @@ from cmlcore.report.paper import (
     curve_rows,
     figure_row,
     full_title,
+    has_phantoms,
     note,
     setting_rows,
     to_json,
@@ -63,12 +64,17 @@ class Look:
 
 
 def comparison(
-    chosen: Mapping[Slot, Training], task: str, axis: Axis = "epoch", look: Look | None = None
+    chosen: Mapping[Slot, Training],
+    task: str,
+    axis: Axis = "epoch",
+    look: Look | None = None,
+    named: bool = True,
 ) -> go.Figure:
     """Loss (A) and mAP (B) of one task side by side; train dashed, val solid, a colour a type.
 
     mAP is of ``val``, by the boxes of the outlines: mAP50 solid, mAP50:95 dotted. One entry of the legend
-    shows and hides a type's curves of one kind in both panels.
+    shows and hides a type's curves of one kind in both panels. The panels' titles name the task, unless
+    ``named`` is false because a heading does; that the cells are phantoms they say in any case.
     """
     look = look or Look()
     fig = make_subplots(1, 2, horizontal_spacing=0.09)
@@ -82,10 +88,13 @@ def comparison(
     for kind in TYPES:
         if (task, kind) in chosen:
             _draw(fig, kind, chosen[task, kind], axis, look)
+    subject = f": {full_title(chosen, task)}" if named else ""
+    if not named and has_phantoms(chosen, task):
+        subject = f" ({PHANTOM}s)"
     for col, letter, what in ((1, "A", "Loss"), (2, "B", "mAP")):
         panel = fig.get_subplot(1, col)
         fig.add_annotation(
-            text=f"<b>{letter}</b>  {what}: {full_title(chosen, task)}",
+            text=f"<b>{letter}</b>  {what}{subject}",
             x=panel.xaxis.domain[0],
             y=1,
             yshift=8,

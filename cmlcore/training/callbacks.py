@@ -24,6 +24,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 
+from cmlcore import job_folder
 from cmlcore.errors import RunCancelledError
 from cmlcore.training import run_dir
 from cmlcore.training.module import CellModule
@@ -221,7 +222,7 @@ class Reporter(Callback):
         # validation belongs to the pace: it recurs
         pace = (time.monotonic() - self._began[1]) / taken if taken else 0.0
         left = self._budget.left(step, seconds, pace)
-        run_dir.write_status(
+        job_folder.write_status(
             self._folder,
             state="running",
             message=message,

@@ -20,7 +20,9 @@ from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from cmlcore import job_folder
 from cmlcore.errors import CmlError, InputError, ModelError, RunCancelledError, StorageError
+from cmlcore.files import read_json, write_json
 from cmlcore.settings import settings as cml_settings
 from cmlcore.training import run_dir
 from cmlcore.training.backbones import build_recipe
@@ -86,12 +88,12 @@ def fit(settings: TrainSettings, folder: Path, *, cancelled: Callable[[], bool] 
 
     """
     (folder / run_dir.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    wanted = (lambda: cancelled() or run_dir.stop_requested(folder)) if _first_rank() else lambda: False
+    wanted = (lambda: cancelled() or job_folder.stop_requested(folder)) if _first_rank() else lambda: False
     try:
         with _sentences():
             result = _Training(settings, folder, wanted).run()
     except RunCancelledError:
-        status = run_dir.read_status(folder)
+        status = job_folder.read_status(folder)
         _tell(folder, state="cancelled", message=CANCELLED, left_s=None)
         return FitResult(
             "cancelled", CANCELLED, int(status.get("step", 0)), float(status.get("seconds", 0.0))
@@ -119,7 +121,7 @@ class _Training:
         set_threads(settings.threads)
         if _first_rank():
             run_dir.write_settings(self.folder, settings)
-            run_dir.write_json(self.folder / run_dir.ENVIRONMENT, environment(settings))
+            write_json(self.folder / run_dir.ENVIRONMENT, environment(settings))
         self.tell(state="running", message="Reading the labels.", device=describe(device))
         gathered = gather(settings)
         facts = described(gathered, settings, tick=self.breathe)
@@ -210,7 +212,7 @@ class _Training:
         best = self.folder / run_dir.BEST
         kept = best if best.is_file() else self.folder / run_dir.LAST
         figures, at = figures_at(self.folder, torch.load(kept, map_location="cpu", weights_only=True))
-        status = run_dir.read_status(self.folder)
+        status = job_folder.read_status(self.folder)
         seconds = float(status.get("seconds", 0.0))
         key = str(status.get("model") or "") or free_key(self.settings, self.folder)
         training = {
@@ -229,7 +231,8 @@ class _Training:
         install(card_path)
         message = f"Done: {trainer.global_step} steps; the model is “{key}”."
         if figures is not None:
-            message = f"Done: mAP50 {figures.map50:.3f} on val after {at} steps; the model is “{key}”."
+            reached = f"mAP50 {figures.map50:.3f} on val at step {at:,} of {trainer.global_step:,}"
+            message = f"Done: best {reached}; the model is “{key}”."
         return FitResult("done", message, trainer.global_step, seconds, key, figures)
 
     def _same_data(self, facts: dict[str, Any]) -> None:
@@ -237,10 +240,10 @@ class _Training:
         if not _first_rank():
             return
         path = self.folder / run_dir.DATA
-        before = run_dir.read_json(path).get("sha256")
+        before = read_json(path).get("sha256")
         if run_dir.can_resume(self.folder) and before not in (None, facts["sha256"]):
             raise InputError("The images or labels have changed since the training began; start a new one.")
-        run_dir.write_json(path, facts)
+        write_json(path, facts)
 
     def breathe(self) -> None:
         """Leave where somebody wants the end. Raises RunCancelledError."""
@@ -288,7 +291,7 @@ def _first_rank() -> bool:
 
 def _tell(folder: Path, **values: Any) -> None:
     if _first_rank():
-        run_dir.write_status(folder, **values)
+        job_folder.write_status(folder, **values)
 
 
 @contextmanager

@@ -19,17 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from cmlcore.errors import InputError
-from cmlcore.files import read_json as read_json
-from cmlcore.files import whole_file
-from cmlcore.files import write_json as write_json
-from cmlcore.job_folder import STATUS as STATUS
-from cmlcore.job_folder import STOP as STOP
-from cmlcore.job_folder import clear_stop as clear_stop
-from cmlcore.job_folder import pid_alive as pid_alive
-from cmlcore.job_folder import read_status as read_status
-from cmlcore.job_folder import request_stop as request_stop
-from cmlcore.job_folder import stop_requested as stop_requested
-from cmlcore.job_folder import write_status as write_status
+from cmlcore.files import whole_file, write_json
+from cmlcore.job_folder import write_status
 from cmlcore.settings import settings as cml_settings
 from cmlcore.store.ids import new_id
 from cmlcore.training.settings import TrainSettings, checked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ from cmlcore.classes import label
 from cmlcore.errors import InputError
 from cmlcore.jobs.bench import FETCH, BenchRequest, submit_bench
 from cmlcore.jobs.cell_sets import found_cell_sets, likely_file, weight_files
-from cmlcore.jobs.data_roots import checked_path
+from cmlcore.jobs.data_roots import checked_path, short_names
 from cmlcore.single_cell.bench_table import TUNINGS
 from cmlcore.single_cell.data import CellSet, load
 from cmlcore.single_cell.spaces import SPACES, TITLES
@@ -47,7 +46,7 @@ def start_form(*, expanded: bool) -> None:
 def _images() -> dict[str, Any]:
     st.markdown("##### On which images")
     sets = found_cell_sets()
-    names = _short_names(list(sets))
+    names = short_names(list(sets))
     chosen = st.selectbox(
         "Set of single-cell images", [*sets, OTHER], key="bench-set",
         format_func=lambda p: f"{names[p]} ({sets[p]})" if p in sets else p,
@@ -83,12 +82,6 @@ def _listed(path: str) -> CellSet:
 
 def _set(path: str) -> CellSet:
     return _listed(str(checked_path(path)))
-
-
-def _short_names(paths: list[str]) -> dict[str, str]:
-    """A set by its own name; one of several of a name by its path."""
-    times = Counter(Path(p).name for p in paths)
-    return {p: p if times[Path(p).name] > 1 else Path(p).name for p in paths}
 
 
 # -- networks -------------------------------------------------------------------------------------------

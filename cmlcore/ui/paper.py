@@ -9,10 +9,11 @@ from typing import Any
 
 import streamlit as st
 
+from cmlcore.job_folder import STATUS
 from cmlcore.report import paper, paper_figures
 from cmlcore.report.paper import SLOTS, TASKS, TYPES, Slot, Training
 from cmlcore.settings import settings
-from cmlcore.training.run_dir import CURVES, SETTINGS, STATUS
+from cmlcore.training.run_dir import CURVES, SETTINGS
 from cmlcore.ui import format as fmt
 from cmlcore.ui import selection, widgets
 from cmlcore.ui.theme import PLOT_CONFIG, Palette, palette, template
@@ -92,10 +93,8 @@ def figures(chosen: dict[Slot, Training]) -> None:
             st.subheader(paper.full_title(chosen, task), anchor=False, width="content")
             if paper.has_phantoms(chosen, task):
                 st.badge("Phantoms: drawn cells", icon=":material/draw:", color="orange")
-        fig = paper_figures.comparison(chosen, task, axis, look(palette()))
+        fig = paper_figures.comparison(chosen, task, axis, look(palette()), named=False)
         fig.update_layout(margin_t=60, height=fig.layout.height + 24)  # room for the chart's buttons
-        for panel in fig.layout.annotations:  # the heading names the task; a narrow panel has no room for it
-            panel.text = panel.text.replace(f": {paper.full_title(chosen, task)}", _word(chosen, task))
         st.plotly_chart(
             fig,
             theme=None,
@@ -104,11 +103,6 @@ def figures(chosen: dict[Slot, Training]) -> None:
             key=f"paper-{task}",
         )
     st.caption(paper.note(chosen) + " Validation mAP by the boxes of the outlines.")
-
-
-def _word(chosen: dict[Slot, Training], task: str) -> str:
-    """What must not be missed, after the name of a panel."""
-    return f" ({paper.PHANTOM}s)" if paper.has_phantoms(chosen, task) else ""
 
 
 def tables(chosen: dict[Slot, Training]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -11,7 +9,7 @@ import streamlit as st
 from cmlcore.classes import CLASSES, label
 from cmlcore.jobs import submit_training
 from cmlcore.jobs.data_report import data_report, found_sets
-from cmlcore.jobs.data_roots import data_roots
+from cmlcore.jobs.data_roots import data_roots, short_names
 from cmlcore.training import TrainSettings, from_preset
 from cmlcore.training.presets import TITLES
 from cmlcore.training.settings import checked
@@ -80,7 +78,7 @@ def _tag(base: TrainSettings) -> str:
 def _data(base: TrainSettings) -> dict[str, Any]:
     st.subheader("What it learns from", anchor=False)
     sets = found_sets()
-    names = _short_names(list(sets))
+    names = short_names(list(sets))
     picked = st.multiselect(
         "Sets of labelled images", list(sets), key="train-sets",
         format_func=lambda p: f"{names[p]} ({sets[p]})",
@@ -116,12 +114,6 @@ def _data(base: TrainSettings) -> dict[str, Any]:
 
 def _class_options(base: TrainSettings) -> list[str]:
     return [*dict.fromkeys([*base.classes, *(k for k in CLASSES if k != "unidentified")])]
-
-
-def _short_names(paths: list[str]) -> dict[str, str]:
-    """A set by its own name; a whole folder of sets, and one of several of a name, by its path."""
-    roots, names = data_roots(), Counter(Path(p).name for p in paths)
-    return {p: p if Path(p) in roots or names[Path(p).name] > 1 else Path(p).name for p in paths}
 
 
 def _statistics(asked: dict[str, Any]) -> None:

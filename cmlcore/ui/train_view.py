@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cmlcore.classes import label
+from cmlcore.files import read_json
 from cmlcore.ground_truth.public import short_name
 from cmlcore.jobs import (
     TrainingProgress,
@@ -42,7 +43,7 @@ def view(row: Training) -> None:
     else:
         _ended(row)
         curves(row)
-    class_table(run_dir.read_json(training_dir(row.id) / run_dir.DATA))
+    class_table(read_json(training_dir(row.id) / run_dir.DATA))
     told, machine = st.columns(2, gap="large")
     with told:
         st.subheader("What it was told", anchor=False)
@@ -218,7 +219,7 @@ def _value(value: Any) -> str:
 
 
 def _machine(row: Training) -> None:
-    found = run_dir.read_json(training_dir(row.id) / run_dir.ENVIRONMENT)
+    found = read_json(training_dir(row.id) / run_dir.ENVIRONMENT)
     if found:
         st.subheader("Where it ran", anchor=False)
         widgets.facts({said(k): _value(v) for k, v in found.items() if v not in (None, "", [], {})})

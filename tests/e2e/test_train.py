@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from cmlcore import store
+from cmlcore import job_folder, store
 from cmlcore.training import run_dir
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -48,7 +48,7 @@ def test_a_training_from_the_page_to_the_model(page: Page, home: Path) -> None:
     panel.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=LONG_MS)
     assert store.get_training(training).status == "cancelled"
-    stood = run_dir.read_status(store.training_dir(training))["step"]
+    stood = job_folder.read_status(store.training_dir(training))["step"]
     assert 0 < stood < STEPS
     assert store.get_training(training).settings["epochs"] is None
     expect(page.locator(f".st-key-loss-{training} .js-plotly-plot")).to_be_visible()

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from cmlcore import job_folder
 from cmlcore.training import run_dir
 
 STEPS = 40
@@ -36,19 +37,21 @@ def main() -> None:
                                       "split": "train", "loss": 1 / step, "lr": 1e-4})  # fmt: skip
         last.parent.mkdir(exist_ok=True)
         last.write_text(str(step))
-        run_dir.write_status(folder, state="running", step=step, epoch=2 * step // steps,
+        job_folder.write_status(folder, state="running", step=step, epoch=2 * step // steps,
                              seconds=step * 0.05, left_s=(steps - step) * 0.05, **told)  # fmt: skip
         if order == "fail":
-            run_dir.write_status(folder, state="failed", message="The loss is not a number any more; resume.")
+            job_folder.write_status(
+                folder, state="failed", message="The loss is not a number any more; resume."
+            )
             return
         if order == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        if order != "deaf" and (ended or run_dir.stop_requested(folder)):
-            run_dir.write_status(folder, state="cancelled", message="Cancelled.")
+        if order != "deaf" and (ended or job_folder.stop_requested(folder)):
+            job_folder.write_status(folder, state="cancelled", message="Cancelled.")
             return
         while order == "deaf":
             time.sleep(0.05)
-    run_dir.write_status(folder, state="done", message="")
+    job_folder.write_status(folder, state="done", message="")
 
 
 if __name__ == "__main__":

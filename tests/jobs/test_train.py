@@ -13,7 +13,7 @@ import psutil
 import pytest
 from jobs_fake_training import ORDER
 
-from cmlcore import jobs, store
+from cmlcore import job_folder, jobs, store
 from cmlcore.errors import InputError
 from cmlcore.jobs import processes, shell_trainings, train, train_loop
 from cmlcore.jobs.data_roots import checked_path
@@ -239,7 +239,7 @@ def from_shell(**told: object) -> str:
     """A training as the shell leaves it: a folder without a row."""
     asked = TrainSettings(data=(settings().home / "data" / "mine",), steps=8, title="By hand")
     folder = run_dir.new_run_dir(asked)
-    run_dir.write_status(folder, **told)
+    job_folder.write_status(folder, **told)
     return folder.name
 
 
@@ -256,7 +256,7 @@ def test_what_the_shell_started_is_there_too(loop: TrainLoop) -> None:
     with pytest.raises(InputError, match="at work"):
         jobs.delete_training(busy)
     jobs.cancel_training(busy)
-    assert run_dir.stop_requested(store.training_dir(busy))
+    assert job_folder.stop_requested(store.training_dir(busy))
     jobs.delete_training(done)
     assert not store.training_dir(done).exists()
     jobs.resume_training(lost)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cmlcore import jobs, store
+from cmlcore import job_folder, jobs, store
 from cmlcore.errors import InputError
+from cmlcore.files import read_json
 from cmlcore.jobs.data_report import data_report, found_sets
 from cmlcore.jobs.train_loop import TrainLoop
 from cmlcore.training import TrainSettings, run_dir
@@ -51,7 +52,7 @@ def test_from_the_row_to_the_installed_model(drawn: Path) -> None:
     training = jobs.submit_training("Drawn cells", asked(drawn, key="drawn", title="Drawn cells"))
     folder, loop, end = store.training_dir(training), TrainLoop(), time.monotonic() + PATIENCE_S
     while store.get_training(training).status in store.ACTIVE:
-        assert time.monotonic() < end, run_dir.read_status(folder)
+        assert time.monotonic() < end, job_folder.read_status(folder)
         loop.turn()
         time.sleep(0.2)
     row = store.get_training(training)
@@ -59,7 +60,7 @@ def test_from_the_row_to_the_installed_model(drawn: Path) -> None:
     events = run_dir.read_curves(folder)
     assert [(e["step"], e["split"]) for e in events] == [(STEPS, "train"), (STEPS, "val")]
     assert set(events[1]["ap50"]) == {"erythrocyte", "leukocyte"}
-    assert run_dir.read_json(folder / run_dir.DATA)["images"]["train"] == 4
+    assert read_json(folder / run_dir.DATA)["images"]["train"] == 4
     made = card("drawn")
     assert (made.title, made.classes, made.kind) == ("Drawn cells", ("erythrocyte", "leukocyte"), "type2")
     assert made.weights.is_file()

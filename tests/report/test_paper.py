@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 from cmlcore import RESEARCH_USE
 from cmlcore.cli import app
 from cmlcore.errors import InputError
+from cmlcore.files import write_json
+from cmlcore.job_folder import write_status
 from cmlcore.report import paper, paper_figures
 from cmlcore.training.presets import from_preset
-from cmlcore.training.run_dir import append_curve, new_run_dir, read_settings, write_json, write_status
+from cmlcore.training.run_dir import append_curve, new_run_dir, read_settings
 
 TWO, THREE = "erythrocyte-leukocyte", "three-class"
 

@@ -9,7 +9,7 @@ import torch
 from drawn_training_set import MPP, draw_set
 from fitted import small_settings, tiny_type2
 
-from cmlcore import RESEARCH_USE
+from cmlcore import RESEARCH_USE, job_folder
 from cmlcore.errors import CmlError, InputError, ModelError
 from cmlcore.predict import predict_rgb, read_rgb
 from cmlcore.training import fitting, run_dir
@@ -29,13 +29,13 @@ def test_a_training_taken_up_again_gives_the_same_weights_bit_for_bit(tmp_path, 
 
     def after_four():
         asked.append(len(run_dir.read_curves(tmp_path / "parts")))
-        return bool(run_dir.read_status(tmp_path / "parts").get("step", 0) >= 3)
+        return bool(job_folder.read_status(tmp_path / "parts").get("step", 0) >= 3)
 
     settings = small_settings(tmp_path / "data", key="parts")
     folder = run_dir.new_run_dir(settings, tmp_path / "parts")
     stopped = fit(settings, folder, cancelled=after_four)
     assert stopped.state == "cancelled"
-    assert run_dir.read_status(folder)["state"] == "cancelled"
+    assert job_folder.read_status(folder)["state"] == "cancelled"
     assert run_dir.can_resume(folder)
     resumed = fit(settings, folder)
     assert (done.state, resumed.state) == ("done", "done")
@@ -58,7 +58,7 @@ def test_the_folder_tells_all_and_the_model_is_installed(tmp_path, tiny, cml_hom
     assert facts["cells"]["train"] == {"erythrocyte": 27, "leukocyte": 9}
     assert len(facts["sha256"]) == 64
     assert str(tmp_path) not in json.dumps(facts)
-    status = run_dir.read_status(folder)
+    status = job_folder.read_status(folder)
     assert status["state"] == "done"
     assert status["model"] == result.key == card(result.key).key
     assert status["left_s"] == 0
@@ -118,10 +118,10 @@ def test_a_three_class_task_trains_on_a_person_s_own_classes(tmp_path, tiny):
 def test_a_stop_file_that_lies_there_ends_it_at_once(tmp_path, tiny):
     settings = small_settings(tmp_path / "data")
     folder = run_dir.new_run_dir(settings, tmp_path / "run")
-    run_dir.request_stop(folder)
+    job_folder.request_stop(folder)
     assert fit(settings, folder).state == "cancelled"
-    assert run_dir.read_status(folder)["step"] == 0
-    run_dir.clear_stop(folder)
+    assert job_folder.read_status(folder)["step"] == 0
+    job_folder.clear_stop(folder)
     assert fit(settings, folder).state == "done"
 
 
@@ -129,7 +129,7 @@ def failed(settings, folder, error, match):
     run_dir.new_run_dir(settings, folder)
     with pytest.raises(error, match=match):
         fit(settings, folder)
-    status = run_dir.read_status(folder)
+    status = job_folder.read_status(folder)
     assert status["state"] == "failed"
     return status["message"]
 
@@ -196,7 +196,7 @@ def test_another_error_is_not_dressed_up(tmp_path, monkeypatch):
 def test_changed_images_are_not_taken_for_the_same(tmp_path, tiny):
     settings = small_settings(tmp_path / "data", save_s=1e-6)
     folder = run_dir.new_run_dir(settings, tmp_path / "run")
-    fit(settings, folder, cancelled=lambda: bool(run_dir.read_status(folder).get("step", 0)))
+    fit(settings, folder, cancelled=lambda: bool(job_folder.read_status(folder).get("step", 0)))
     picture = next((tmp_path / "data" / "train" / "images").iterdir())
     picture.write_bytes((tmp_path / "data" / "val" / "images" / "val0.png").read_bytes())
     with pytest.raises(CmlError, match="have changed since the training began"):

@@ -10,6 +10,7 @@ import torch
 from fitted import Line, Numbers
 from lightning.pytorch.callbacks import Timer
 
+from cmlcore import job_folder
 from cmlcore.errors import ModelError, RunCancelledError
 from cmlcore.training import run_dir
 from cmlcore.training.callbacks import (
@@ -80,7 +81,7 @@ def test_it_learns_and_says_how_it_goes(tmp_path):
     assert val[0]["map50"] < val[-1]["map50"] == pytest.approx(1, abs=1e-4)
     assert val[-1]["ap50"] == {"erythrocyte": val[-1]["map50"]}
     assert module.figures.last.images == 3
-    status = run_dir.read_status(tmp_path)
+    status = job_folder.read_status(tmp_path)
     assert (status["step"], status["steps"], status["epochs"], status["state"]) == (120, 120, 3, "running")
 
 

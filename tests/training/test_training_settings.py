@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cmlcore import job_folder
 from cmlcore.errors import InputError
 from cmlcore.training import run_dir
 from cmlcore.training.presets import PRESETS, TITLES, from_preset
@@ -69,18 +70,18 @@ def test_the_folder_keeps_what_it_is_told(tmp_path, cml_home):
     folder = run_dir.new_run_dir(settings)
     assert folder.parent == cml_home / "trainings"
     assert run_dir.read_settings(folder) == settings
-    assert run_dir.read_status(folder)["state"] == "waiting"
-    run_dir.write_status(folder, step=3)
-    assert run_dir.read_status(folder) == {
+    assert job_folder.read_status(folder)["state"] == "waiting"
+    job_folder.write_status(folder, step=3)
+    assert job_folder.read_status(folder) == {
         "state": "waiting", "message": "", "step": 3, "seconds": 0.0
     }  # fmt: skip
     assert not run_dir.can_resume(folder)
-    assert not run_dir.stop_requested(folder)
-    run_dir.request_stop(folder)
-    assert run_dir.stop_requested(folder)
-    run_dir.clear_stop(folder)
-    run_dir.clear_stop(folder)
-    assert not run_dir.stop_requested(folder)
+    assert not job_folder.stop_requested(folder)
+    job_folder.request_stop(folder)
+    assert job_folder.stop_requested(folder)
+    job_folder.clear_stop(folder)
+    job_folder.clear_stop(folder)
+    assert not job_folder.stop_requested(folder)
     with pytest.raises(InputError, match="holds a training already"):
         run_dir.new_run_dir(settings, folder)
     with pytest.raises(InputError, match="holds no training"):
@@ -106,11 +107,11 @@ def test_curves_are_read_while_they_are_written(tmp_path):
 
 
 def test_a_status_nobody_wrote_or_that_is_torn_is_empty(tmp_path):
-    assert run_dir.read_status(tmp_path) == {}
+    assert job_folder.read_status(tmp_path) == {}
     (tmp_path / "status.json").write_text('{"state": "run')
-    assert run_dir.read_status(tmp_path) == {}
-    assert not run_dir.pid_alive({})
-    assert not run_dir.pid_alive({"pid": 2**22 + 1})
+    assert job_folder.read_status(tmp_path) == {}
+    assert not job_folder.pid_alive({})
+    assert not job_folder.pid_alive({"pid": 2**22 + 1})
 
 
 def test_settings_survive_json():

@@ -27,8 +27,10 @@ from cmlcore.evaluation.result import (
     Subset,
     ThresholdCurve,
 )
+from cmlcore.files import write_json
+from cmlcore.job_folder import write_status
 from cmlcore.training.presets import from_preset
-from cmlcore.training.run_dir import CURVES, append_curve, new_run_dir, write_json, write_status
+from cmlcore.training.run_dir import CURVES, append_curve, new_run_dir
 
 CLASSES = ("erythrocyte", "leukocyte", "thrombocyte")
 QUALITY = {"erythrocyte": 0.94, "leukocyte": 0.98, "thrombocyte": 0.82, ALL: 0.91}

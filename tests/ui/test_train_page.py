@@ -7,7 +7,7 @@ import json
 import pytest
 from test_pages import words
 
-from cmlcore import jobs, store
+from cmlcore import job_folder, jobs, store
 from cmlcore.settings import settings
 from cmlcore.training import TrainSettings, run_dir
 from cmlcore.training.settings import Augmentation
@@ -36,7 +36,7 @@ def add_training(a_set):
                                      store.training_dir(training))  # fmt: skip
         for e in events:
             run_dir.append_curve(folder, e)
-        run_dir.write_status(folder, **(told or {}))
+        job_folder.write_status(folder, **(told or {}))
         store.update_training(training, **columns)
         return store.get_training(training)
 
