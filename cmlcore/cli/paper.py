@@ -57,7 +57,7 @@ def compare(
 def train(
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for trainings and figures; by default one the page looks into."),
+        typer.Option(help="Folder for trainings and figures; by default trainings go where the pages look."),
     ] = None,
     data: Annotated[
         Path | None,
@@ -98,7 +98,8 @@ def train(
     from cmlcore.report.paper import SLOTS, read_training
     from cmlcore.settings import settings
 
-    out = out or settings().trainings_dir / "paper"
+    places = {slot: _place(out, *slot) for slot in SLOTS}
+    out = out or settings().home / "paper"
     photographs = data or ground or settings().data
     if photographs is None:
         raise InputError("Say where the labelled photographs are: --data DIR, or set CML_DATA.")
@@ -113,7 +114,7 @@ def train(
         seen = photographs
         if task == "three-class":
             seen = drawn or _phantoms(out / PHANTOMS, ground or photographs, phantoms, seed)
-        folder = out / f"{task}-{kind}"
+        folder = places[task, kind]
         print(f"{task}, {kind}" + (" (phantoms)" if task == "three-class" else ""), file=sys.stderr)
         start = {"start_from": kind} if installed else {"backbone_weights": starts[kind]}
         if not _train(folder, task, kind, data=(seen,), **start, **common):
@@ -140,16 +141,35 @@ def _phantoms(folder: Path, ground: Path, images: int, seed: int) -> Path:
     return folder
 
 
+def _place(out: Path | None, task: str, kind: str) -> Path:
+    """Folder of a training: in ``out``, or among all trainings, where an earlier one is gone on with."""
+    if out is not None:
+        return out / f"{task}-{kind}"
+    from cmlcore.report.paper import stored_trainings
+    from cmlcore.settings import settings
+    from cmlcore.store.ids import new_id
+
+    root = settings().trainings_dir
+    known = (t.folder for t in stored_trainings(root) if t.settings.key == _key(task, kind))
+    return next(known, root / new_id())
+
+
+def _key(task: str, kind: str) -> str:
+    return f"paper-{task}-{kind}"
+
+
 def _train(folder: Path, task: str, kind: str, **changes: Any) -> bool:
     """Run one training to its end, unless that was done before; False if it was stopped."""
     from cmlcore import job_folder
     from cmlcore.cli.train import followed
+    from cmlcore.report.paper import TASKS, TYPES
     from cmlcore.training import run_dir
     from cmlcore.training.presets import from_preset
 
     if not (folder / run_dir.SETTINGS).is_file():
         model: Model = "type1" if kind == "type1" else "type2"
-        run_dir.new_run_dir(from_preset(task, model, key=f"paper-{task}-{kind}", **changes), folder)
+        title = f"Paper comparison: {TASKS[task].title}, {TYPES[kind].partition(':')[0].lower()}"
+        run_dir.new_run_dir(from_preset(task, model, key=_key(task, kind), title=title, **changes), folder)
     if job_folder.read_status(folder).get("state") != "done":
         job_folder.clear_stop(folder)
         print(followed(folder), file=sys.stderr)

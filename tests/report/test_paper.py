@@ -15,7 +15,9 @@ from cmlcore.cli import app
 from cmlcore.errors import InputError
 from cmlcore.files import write_json
 from cmlcore.job_folder import write_status
+from cmlcore.jobs.shell_trainings import shell_trainings
 from cmlcore.report import paper, paper_figures
+from cmlcore.settings import settings
 from cmlcore.training.presets import from_preset
 from cmlcore.training.run_dir import append_curve, new_run_dir, read_settings
 
@@ -245,3 +247,16 @@ def test_trainings_may_go_on_from_the_installed_models(tmp_path, monkeypatch) ->
     made = read_settings(tmp_path / "erythrocyte-leukocyte-type1")
     assert made.start_from == "type1"
     assert made.backbone_weights is None
+
+
+def test_trainings_of_the_comparison_lie_where_the_train_page_looks(cml_home, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("cmlcore.cli.train.followed", lambda folder: "Stopped.")
+    words = ["paper", "train", "--data", str(tmp_path), "--installed"]
+    assert CliRunner().invoke(app, words).exit_code == 1
+    (listed,) = shell_trainings(set())
+    folder = settings().trainings_dir / listed.id
+    assert listed.settings["key"] == "paper-erythrocyte-leukocyte-type1"
+    assert listed.name.startswith("Paper comparison: ")
+    append_curve(folder, {"step": 1, "epoch": 0.1, "seconds": 1.0, "split": "train", "loss": 1.0})
+    CliRunner().invoke(app, words)  # goes on with it and begins no second one
+    assert [t.id for t in shell_trainings(set())] == [listed.id]
