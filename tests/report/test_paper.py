@@ -143,6 +143,10 @@ def test_each_curve_title_legend_and_row_of_the_phantom_task_says_phantom(four) 
     figure = paper_figures.comparison(four, THREE)
     assert all("(phantoms)" in t.name and "(phantoms)" in t.hovertemplate for t in figure.data)
     assert all("(phantoms)" in a.text for a in figure.layout.annotations)
+    unnamed = paper_figures.comparison(four, THREE, named=False).layout.annotations
+    assert [a.text for a in unnamed] == ["<b>A</b>  Loss (phantoms)", "<b>B</b>  mAP (phantoms)"]
+    bare = paper_figures.comparison(four, TWO, named=False).layout.annotations
+    assert [a.text for a in bare] == ["<b>A</b>  Loss", "<b>B</b>  mAP"]
     for _, rows in (paper_figures.figure_table(four), paper_figures.setting_table(four)):
         for row in rows:
             assert ("phantom" in " ".join(row)) == ("megakaryocyte" in row[0])
