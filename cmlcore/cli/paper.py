@@ -33,14 +33,14 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for figures and tables.")] = None,
     run: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of a training, up to four times; by default the newest stored ones."),
+        typer.Option(help="Folder of a training, up to four; by default the newest stored, else what ships."),
     ] = None,
     over: Over = "epoch",
 ) -> None:
     """Draw the figures from stored trainings, the very bytes that the page downloads."""
     if context.invoked_subcommand is not None:
         return
-    from cmlcore.report.paper import by_slot, chosen_from, stored_trainings
+    from cmlcore.report.paper import chosen_from, known_trainings
     from cmlcore.settings import settings
 
     if out is None:
@@ -48,7 +48,7 @@ def compare(
     if run:
         chosen = chosen_from(run)
     else:
-        known = by_slot(stored_trainings(settings().trainings_dir))
+        known = known_trainings(settings().trainings_dir)
         chosen = {slot: found[0] for slot, found in known.items() if found}
     _figures(chosen, out, over)
 

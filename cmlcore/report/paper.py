@@ -30,6 +30,8 @@ Axis = Literal["epoch", "step", "minutes"]
 TYPES = {"type1": "Type 1: Mask R-CNN", "type2": "Type 2: Vision Transformer"}
 _QUIET = {"key", "title", "device", "threads", "workers", "data", "preset", "model", "classes", "save_s"}
 """Settings that decide no figure, or that are the question itself; paths stay on this machine."""
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "trainings"
+"""Trainings that come with CMLscope, their curves without their weights."""
 _BUDGET = ("epochs", "steps", "minutes")
 TRAIN_POINTS = 160
 """Train losses are averaged so that a curve has no more points than this."""
@@ -71,6 +73,11 @@ class Training:
         """The place it can take: told by its classes and its network; None where it fits none."""
         task = next((t for t in TASKS if set(PRESETS[t]["classes"]) == set(self.settings.classes)), None)
         return None if task is None else (task, self.settings.model)
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it came with CMLscope."""
+        return self.folder.parent == SHIPPED
 
     @property
     def phantom(self) -> bool:
@@ -135,6 +142,11 @@ def stored_trainings(root: Path) -> list[Training]:
         if training.slot is not None and training.curves:
             found.append((settings_file.stat().st_mtime, training.folder.name, training))
     return [t for *_, t in sorted(found, key=lambda x: x[:2], reverse=True)]
+
+
+def known_trainings(root: Path) -> dict[Slot, list[Training]]:
+    """The trainings of each place: finished ones first, those below ``root`` before those that ship."""
+    return by_slot([*stored_trainings(root), *stored_trainings(SHIPPED)])
 
 
 def by_slot(trainings: Iterable[Training]) -> dict[Slot, list[Training]]:

@@ -24,9 +24,9 @@ TYPE1 = "#E69F00"  # of the Okabe-Ito palette; no class has it
 
 
 def known_trainings() -> dict[Slot, list[Training]]:
-    """The stored trainings of each place, finished ones first, then the newest."""
+    """The trainings of each place: finished ones first, then the newest; what ships comes last."""
     root = settings().trainings_dir
-    return paper.by_slot(_trainings(str(root), _changes(root)))
+    return _trainings(str(root), _changes(root))
 
 
 def _changes(root: Path) -> tuple[tuple[str, int], ...]:
@@ -37,8 +37,8 @@ def _changes(root: Path) -> tuple[tuple[str, int], ...]:
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _trainings(root: str, changes: tuple[tuple[str, int], ...]) -> list[Training]:  # noqa: ARG001
-    return paper.stored_trainings(Path(root))
+def _trainings(root: str, changes: tuple[tuple[str, int], ...]) -> dict[Slot, list[Training]]:  # noqa: ARG001
+    return paper.known_trainings(Path(root))
 
 
 def choose(known: dict[Slot, list[Training]]) -> dict[Slot, Training]:
@@ -48,7 +48,7 @@ def choose(known: dict[Slot, list[Training]]) -> dict[Slot, Training]:
         with column:
             st.markdown(f"**{TASKS[task].title}**" + (" (phantoms)" if TASKS[task].phantom else ""))
             for slot in (s for s in SLOTS if s[0] == task):
-                trainings = {t.folder.name: t for t in known[slot]}
+                trainings = {("shipped." if t.shipped else "") + t.folder.name: t for t in known[slot]}
                 picked = selection.select(
                     f"{task}-{slot[1]}",
                     TYPES[slot[1]],
@@ -67,9 +67,12 @@ def _choice(trainings: dict[str, Training], key: str) -> str:
 
 def title(training: Training) -> str:
     """One line that tells a training from its neighbours."""
-    made = datetime.fromtimestamp((training.folder / SETTINGS).stat().st_mtime, UTC)
     best = training.best
-    parts = [fmt.when(made), widgets.status_text(str(training.status.get("state", "done")))]
+    if training.shipped:
+        parts = ["Shipped"]
+    else:
+        made = datetime.fromtimestamp((training.folder / SETTINGS).stat().st_mtime, UTC)
+        parts = [fmt.when(made), widgets.status_text(str(training.status.get("state", "done")))]
     if best is not None:
         parts.append(f"mAP50 {best['map50']:.3f}")
     if training.phantom:

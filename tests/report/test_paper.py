@@ -51,6 +51,13 @@ def train(
     return folder
 
 
+@pytest.fixture(autouse=True)
+def shipped(tmp_path: Path, monkeypatch) -> Path:
+    """Where the trainings that ship would lie; none does."""
+    monkeypatch.setattr(paper, "SHIPPED", tmp_path / "shipped")
+    return tmp_path / "shipped"
+
+
 @pytest.fixture
 def four(tmp_path: Path) -> dict[paper.Slot, paper.Training]:
     """One training for each place."""
@@ -92,6 +99,17 @@ def test_trainings_of_the_command_lie_one_level_deeper(tmp_path) -> None:
     train(tmp_path / "paper", "a", TWO, "type1")
     train(tmp_path, "b", TWO, "type2")
     assert {t.folder.name for t in paper.stored_trainings(tmp_path)} == {"a", "b"}
+
+
+def test_what_ships_fills_the_places_that_nobody_trained_for(tmp_path, shipped, cml_home) -> None:
+    train(shipped, "a", TWO, "type1")
+    train(shipped, "b", TWO, "type2")
+    own = train(cml_home / "trainings", "a", TWO, "type1")
+    known = paper.known_trainings(cml_home / "trainings")
+    assert [(t.folder, t.shipped) for t in known[TWO, "type1"]] == [(own, False), (shipped / "a", True)]
+    answer = CliRunner().invoke(app, ["paper", "--out", str(tmp_path / "out")])
+    assert answer.exit_code == 0, answer.output
+    assert "No training for: three-class, type1; three-class, type2" in answer.stderr
 
 
 def test_a_damaged_training_does_not_take_the_others_away(tmp_path) -> None:

@@ -15,6 +15,7 @@ from cmlcore import RESEARCH_USE
 from cmlcore.job_folder import read_status, stop_requested, write_status
 from cmlcore.jobs.child import CANCELLED
 from cmlcore.jobs.evaluate import EVALUATIONS
+from cmlcore.report import paper
 from cmlcore.settings import settings
 from cmlcore.ui import evaluate
 from cmlcore.ui.server_path import OTHER
@@ -33,6 +34,13 @@ def data(tmp_path, monkeypatch):
     monkeypatch.setenv("CML_DATA", str(root))
     settings.cache_clear()
     return root
+
+
+@pytest.fixture(autouse=True)
+def shipped(tmp_path, monkeypatch):
+    """Where the paper's trainings that ship would lie; none does."""
+    monkeypatch.setattr(paper, "SHIPPED", tmp_path / "shipped")
+    return tmp_path / "shipped"
 
 
 @pytest.mark.parametrize("page", ["evaluate", "paper"])
@@ -238,6 +246,17 @@ def test_paper_draws_the_newest_of_each_place(open_page, cml_home) -> None:
     assert not test.exception
     assert len(test.get("plotly_chart")) == 1
     assert "Phantoms: drawn cells" not in words(test)
+
+
+def test_paper_says_which_training_ships(open_page, cml_home, shipped) -> None:
+    store_training(cml_home, "abc", "three-class", "type2")
+    stored = cml_home / "trainings" / "abc"
+    shipped.mkdir()
+    stored.rename(shipped / "abc")
+    test = open_page("paper")
+    [option] = [o for o in test.selectbox(key="select-three-class-type2").options if o != "None"]
+    assert option.startswith("Shipped · mAP50 ")
+    assert len(test.get("plotly_chart")) == 1
 
 
 def test_paper_shows_one_that_is_still_at_work(open_page, cml_home) -> None:
