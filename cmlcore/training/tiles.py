@@ -26,7 +26,6 @@ MIN_VISIBLE = 0.12  # a cell of which less is in view is neither taught nor puni
 MIN_SIDE = 4.0  # nor is one narrower than this in view, in pixels
 SCALE_SIGMA = 0.2  # spread of the log of the scale jitter at strength 1, clipped to:
 SCALE_RANGE = (0.65, 1.5)
-CLOSEST = 2.3  # magnification of a tile looked at from close by: cells that large, or a pixel size that wrong
 
 SOURCE_WEIGHTS = {"PBC": 0.25, "Raabin": 0.25, "BCCD+BCD": 0.24, "bbbc041seg": 0.10, "leukocytes": 0.16}
 """Chance of the public microscopes."""
@@ -174,7 +173,7 @@ class _Canvas:
         if self.cfg.fixed:
             return 1.0
         if self.rng.random() < strength.close:
-            return float(CLOSEST ** self.rng.random())
+            return float(strength.closest ** self.rng.random())
         return float(np.clip(np.exp(self.rng.normal(0, SCALE_SIGMA * strength.scale)), *SCALE_RANGE))
 
     def fill(self, group: Sequence[Scene], chances: NDArray[np.float64]) -> None:

@@ -16,7 +16,9 @@ from cmlcore.training.settings import BACKBONES
 from cmlcore.ui.train_view import said
 
 COLUMNS = 3
-AUGMENTATION = ("stain", "light", "blur", "noise", "jpeg", "scale", "close", "turn", "blank", "paste")
+AUGMENTATION = (
+    "stain", "light", "blur", "noise", "jpeg", "scale", "close", "closest", "turn", "blank", "paste",
+)  # fmt: skip
 GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Balance and optimiser", "balance",
      ("balance", "loss_balance", "weight_decay", "warmup", "clip", "ema", "frozen", "mpp", "seed")),

@@ -9,7 +9,7 @@ from cmlcore.training import CellTiles, TileSettings, load_scenes, masks_of
 from cmlcore.training.balance import class_counts, rare_classes, rarity
 from cmlcore.training.scenes import bounds
 from cmlcore.training.settings import THREE_CELLS, Augmentation
-from cmlcore.training.tiles import CLOSEST, _turned, _weights
+from cmlcore.training.tiles import _turned, _weights
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_without_variation_a_tile_begins_with_the_image_at_the_model_s_scale(sce
 
 def test_tiles_from_close_by_are_magnified_up_to_the_limit(scenes):
     (pbc,) = [s for s in scenes if s.source == "PBC"]
-    near = Augmentation(close=1, scale=0, turn=False, blank=0, paste=0)
+    near = Augmentation(close=1, closest=3.0, scale=0, turn=False, blank=0, paste=0)
     settings = TileSettings(sizes=((512, 512),), size_weights=(1,), mpp=0.1, augmentation=near)
     stream = CellTiles([pbc], 24, settings=settings)
     side = (pbc.boxes[:, 2:] - pbc.boxes[:, :2]).max()
@@ -120,7 +120,7 @@ def test_tiles_from_close_by_are_magnified_up_to_the_limit(scenes):
     ]
     assert min(factors) < 1.3
     assert max(factors) > 1.9
-    assert all(0.9 <= f <= CLOSEST + 0.01 for f in factors)
+    assert all(0.9 <= f <= 3.01 for f in factors)
 
 
 def test_strengths_of_zero_leave_the_colours(scenes):
