@@ -98,7 +98,7 @@ def train(
     from cmlcore.report.paper import SLOTS, read_training
     from cmlcore.settings import settings
 
-    places = {slot: _place(out, *slot) for slot in SLOTS}
+    places = _places(out)
     out = out or settings().home / "paper"
     photographs = data or ground or settings().data
     if photographs is None:
@@ -118,7 +118,8 @@ def train(
         print(f"{task}, {kind}" + (" (phantoms)" if task == "three-class" else ""), file=sys.stderr)
         start = {"start_from": kind} if installed else {"backbone_weights": starts[kind]}
         if not _train(folder, task, kind, data=(seen,), **start, **common):
-            print(f"Stopped; the same command goes on from here. Trainings are in {out}.", file=sys.stderr)
+            where = f"Trainings are in {folder.parent}."
+            print(f"Stopped; the same command goes on from here. {where}", file=sys.stderr)
             raise typer.Exit(1)
         chosen[task, kind] = read_training(folder)
     _figures(chosen, out, over)
@@ -141,17 +142,17 @@ def _phantoms(folder: Path, ground: Path, images: int, seed: int) -> Path:
     return folder
 
 
-def _place(out: Path | None, task: str, kind: str) -> Path:
-    """Folder of a training: in ``out``, or among all trainings, where an earlier one is gone on with."""
-    if out is not None:
-        return out / f"{task}-{kind}"
-    from cmlcore.report.paper import stored_trainings
+def _places(out: Path | None) -> dict[Slot, Path]:
+    """Folders of the trainings: in ``out``, or among all trainings, where earlier ones are gone on with."""
+    from cmlcore.report.paper import SLOTS, stored_trainings
     from cmlcore.settings import settings
     from cmlcore.store.ids import new_id
 
+    if out is not None:
+        return {(task, kind): out / f"{task}-{kind}" for task, kind in SLOTS}
     root = settings().trainings_dir
-    known = (t.folder for t in stored_trainings(root) if t.settings.key == _key(task, kind))
-    return next(known, root / new_id())
+    newest = {t.settings.key: t.folder for t in reversed(stored_trainings(root))}
+    return {slot: newest.get(_key(*slot), root / new_id()) for slot in SLOTS}
 
 
 def _key(task: str, kind: str) -> str:
@@ -162,13 +163,13 @@ def _train(folder: Path, task: str, kind: str, **changes: Any) -> bool:
     """Run one training to its end, unless that was done before; False if it was stopped."""
     from cmlcore import job_folder
     from cmlcore.cli.train import followed
-    from cmlcore.report.paper import TASKS, TYPES
+    from cmlcore.report.paper import TASKS, short_type
     from cmlcore.training import run_dir
     from cmlcore.training.presets import from_preset
 
     if not (folder / run_dir.SETTINGS).is_file():
         model: Model = "type1" if kind == "type1" else "type2"
-        title = f"Paper comparison: {TASKS[task].title}, {TYPES[kind].partition(':')[0].lower()}"
+        title = f"Paper comparison: {TASKS[task].title}, {short_type(kind).lower()}"
         run_dir.new_run_dir(from_preset(task, model, key=_key(task, kind), title=title, **changes), folder)
     if job_folder.read_status(folder).get("state") != "done":
         job_folder.clear_stop(folder)

@@ -19,8 +19,8 @@ from cmlcore.jobs.device import worker_threads
 from cmlcore.jobs.folder_jobs import FolderJob, FolderJobs
 from cmlcore.settings import settings
 from cmlcore.single_cell import bench_table, shelf
-from cmlcore.single_cell.shelf import SHIPPED
 from cmlcore.single_cell.spaces import Space
+from models.registry import SHIPPED
 
 RESULT = "bench.json"
 FETCH: Literal["fetch"] = "fetch"

@@ -25,12 +25,13 @@ from cmlcore.job_folder import read_status
 from cmlcore.training.presets import PRESETS
 from cmlcore.training.run_dir import DATA, ENVIRONMENT, read_curves, read_settings
 from cmlcore.training.settings import TrainSettings
+from models import registry
 
 Axis = Literal["epoch", "step", "minutes"]
 TYPES = {"type1": "Type 1: Mask R-CNN", "type2": "Type 2: Vision Transformer"}
 _QUIET = {"key", "title", "device", "threads", "workers", "data", "preset", "model", "classes", "save_s"}
 """Settings that decide no figure, or that are the question itself; paths stay on this machine."""
-SHIPPED = Path(__file__).resolve().parents[2] / "models" / "trainings"
+SHIPPED = registry.SHIPPED / "trainings"
 """Trainings that come with CMLscope, their curves without their weights."""
 _BUDGET = ("epochs", "steps", "minutes")
 TRAIN_POINTS = 160
@@ -184,7 +185,17 @@ def has_phantoms(chosen: Mapping[Slot, Training], task: str) -> bool:
 
 def full_title(chosen: Mapping[Slot, Training], task: str) -> str:
     """The task's title, with the word that must not be missed."""
-    return f"{TASKS[task].title} ({PHANTOM}s)" if has_phantoms(chosen, task) else TASKS[task].title
+    return TASKS[task].title + phantom_word(has_phantoms(chosen, task))
+
+
+def phantom_word(phantom: bool) -> str:
+    """What follows the name of anything that comes of phantoms; empty for photographs."""
+    return f" ({PHANTOM}s)" if phantom else ""
+
+
+def short_type(kind: str) -> str:
+    """A type without its network's name: "Type 1"."""
+    return TYPES[kind].partition(":")[0]
 
 
 def at(event: Mapping[str, Any], axis: Axis) -> float:

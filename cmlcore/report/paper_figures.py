@@ -16,7 +16,6 @@ from cmlcore.classes import label
 from cmlcore.report.paper import (
     CURVES_HEADER,
     FIGURES_HEADER,
-    PHANTOM,
     SETTINGS_HEADER,
     TASKS,
     TYPES,
@@ -30,7 +29,9 @@ from cmlcore.report.paper import (
     full_title,
     has_phantoms,
     note,
+    phantom_word,
     setting_rows,
+    short_type,
     to_json,
     train_loss,
 )
@@ -88,9 +89,7 @@ def comparison(
     for kind in TYPES:
         if (task, kind) in chosen:
             _draw(fig, kind, chosen[task, kind], axis, look)
-    subject = f": {full_title(chosen, task)}" if named else ""
-    if not named and has_phantoms(chosen, task):
-        subject = f" ({PHANTOM}s)"
+    subject = f": {full_title(chosen, task)}" if named else phantom_word(has_phantoms(chosen, task))
     for col, letter, what in ((1, "A", "Loss"), (2, "B", "mAP")):
         panel = fig.get_subplot(1, col)
         fig.add_annotation(
@@ -115,8 +114,7 @@ def _draw(fig: go.Figure, kind: str, training: Training, axis: Axis, look: Look)
     x, means, each = train_loss(training, axis)
     val = training.val
     places = [at(e, axis) for e in val]
-    word = f" ({PHANTOM}s)" if training.phantom else ""
-    short = TYPES[kind].partition(":")[0]
+    word, short = phantom_word(training.phantom), short_type(kind)
     many = f"mean of {each} events" if each > 1 else "one event"
     for col, name, xs, ys, dash, hover in (
         (1, "train", x, means, "dash", f"Train loss %{{y:.4g}}, {many}"),
@@ -177,7 +175,7 @@ def figure_table(chosen: Mapping[Slot, Training]) -> tuple[list[str], list[list[
 
 def setting_table(chosen: Mapping[Slot, Training]) -> tuple[list[str], list[list[str]]]:
     """Titles and texts of the table of settings that differ."""
-    head = ["Task", "Images", "Setting", "As published", *(t.partition(":")[0] for t in TYPES.values())]
+    head = ["Task", "Images", "Setting", "As published", *map(short_type, TYPES)]
     rows = [
         [full_title(chosen, task), images, name.replace("_", " "), *(_text(v) for v in values)]
         for task, images, name, *values in setting_rows(chosen)

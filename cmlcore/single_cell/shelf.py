@@ -16,9 +16,8 @@ from typing import Any
 from cmlcore.errors import ModelError
 from cmlcore.settings import settings
 from cmlcore.store.ids import unused
-from models.registry import usable
+from models.registry import SHIPPED, usable
 
-SHIPPED = Path(__file__).resolve().parents[2] / "models"
 _KEY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from cmlcore.job_folder import read_status, request_stop
 from cmlcore.training.presets import PRESETS, from_preset
 from cmlcore.training.run_dir import new_run_dir, read_curves, read_settings
 from cmlcore.training.settings import Augmentation, TrainSettings
@@ -43,8 +42,6 @@ __all__ = [
     "new_run_dir",
     "read_curves",
     "read_settings",
-    "read_status",
-    "request_stop",
 ]
 
 

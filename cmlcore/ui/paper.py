@@ -46,7 +46,7 @@ def choose(known: dict[Slot, list[Training]]) -> dict[Slot, Training]:
     chosen: dict[Slot, Training] = {}
     for column, task in zip(st.columns(2, gap="large"), TASKS, strict=True):
         with column:
-            st.markdown(f"**{TASKS[task].title}**" + (" (phantoms)" if TASKS[task].phantom else ""))
+            st.markdown(f"**{TASKS[task].title}**{paper.phantom_word(TASKS[task].phantom)}")
             for slot in (s for s in SLOTS if s[0] == task):
                 trainings = {("shipped." if t.shipped else "") + t.folder.name: t for t in known[slot]}
                 picked = selection.select(
