@@ -35,13 +35,17 @@ _NONE = {"validate_every": "every epoch", "frozen": "as usual"}
 
 
 def table(base: BaseModel, names: Sequence[str], tag: str) -> dict[str, Any]:
-    """A widget for each value, some in a row."""
+    """A widget for each value, some in a row; switches below them, their names beside them."""
     asked: dict[str, Any] = {}
-    for i in range(0, len(names), COLUMNS):
-        row = names[i : i + COLUMNS]
+    switches = [n for n in names if _kind(type(base).model_fields[n]) is bool]
+    fields = [n for n in names if n not in switches]
+    for i in range(0, len(fields), COLUMNS):
+        row = fields[i : i + COLUMNS]
         for column, name in zip(st.columns(COLUMNS), row, strict=False):
             with column:
                 asked[name] = _widget(base, name, said(name), _NONE.get(name, ""), tag)
+    for name in switches:
+        asked[name] = _widget(base, name, said(name), "", tag)
     return asked
 
 

@@ -64,9 +64,10 @@ def test_matek_as_downloaded(root: Path, wrapped: bool) -> None:
     lines = []
     for code in MATEK:
         put(top / code / f"{code}_0001.tiff")
-        lines.append(f"{code}/{code}_0001.tiff {code} {code} nan")
+        lines.append(f"{code}/{code}_0001.tiff {code} nan nan")
     put(top / "MON" / "MON_0002.tiff")
-    lines += ["MON/MON_0002.tiff LYT LYT nan", "NGS/NGS_9999.tiff NGS nan nan", "NGS/NGS_0003.tiff XYZ"]
+    # two later readings of some cells; UNC: its reader could not tell
+    lines += ["MON/MON_0002.tiff LYT UNC MON", "NGS/NGS_9999.tiff NGS nan nan", "NGS/NGS_0003.tiff XYZ"]
     (root / "annotations.dat").write_text("\n".join(lines))
     found = load(root)
     assert set(found.classes) == set(MATEK.values())

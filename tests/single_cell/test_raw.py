@@ -153,3 +153,18 @@ def test_forms_have_the_shapes_they_promise() -> None:
     assert unprocess(image, "packed").shape == (2, 4, 4, 5)
     with pytest.raises(ValueError, match="even sides"):
         unprocess(torch.rand(3, 7, 8), "packed")
+
+
+def test_the_pipeline_stays_on_its_inputs_device() -> None:
+    """On "meta" any tensor made elsewhere would be an error, as it would be on a GPU."""
+    image = torch.empty(2, 3, 8, 8, device="meta")
+    for made in (inverse(image), forward(image), unprocess(image, "packed"), demosaic(mosaic(image))):
+        assert made.device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device on this machine")
+def test_a_gpu_gives_what_the_processor_gives() -> None:
+    image = all_colours(15)
+    assert torch.allclose(inverse(image.cuda()).cpu(), inverse(image), atol=1e-5)
+    back = forward(inverse(image.cuda())).cpu()
+    assert float((back - image).abs().max()) < 1 / 255
