@@ -126,7 +126,7 @@ def czi(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
-    """A page on which any script error fails the test."""
+    """A page on which a script error, a foreign address or cells asked for too early fail the test."""
     context = browser.new_context(
         viewport={"width": 1440, "height": 900}, base_url=server.url, accept_downloads=True
     )
@@ -136,10 +136,13 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     page.on("pageerror", lambda e: errors.append(str(e)))
     foreign: list[str] = []
     page.on("request", lambda r: foreign.append(r.url) if is_foreign(r.url, server) else None)
+    early: list[str] = []
+    page.on("response", lambda r: early.append(r.url) if r.status == 409 and "/overlay/" in r.url else None)
     yield page
     context.close()
     assert errors == []
     assert foreign == []
+    assert early == []
 
 
 def is_foreign(url: str, server: Server) -> bool:

@@ -5,6 +5,7 @@ import { centres, outlines, squareKey } from "./packed.js";
 const KEPT_BYTES = 96 << 20;
 const AT_ONCE = 4;
 const POLL_MS = 2500;
+const NO_CENTRES = { squares: new Map() };
 const REST_MS = 5000;
 
 export class CellStore {
@@ -129,8 +130,9 @@ export class CellStore {
     this.#fetchNext();
   }
 
-  /** All centres once they are here, null before; the first call fetches them. */
+  /** All centres once they are here, null before; the first call fetches them. A run that has just begun has none. */
   centres() {
+    if (!this.index.count) return NO_CENTRES;
     if (this.#centres === null) {
       this.#centres = "loading";
       this.#fetchCentres();
