@@ -52,12 +52,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Write a JSON file whole or not at all.
+def write_json(path: Path, value: Any, *, durable: bool = True, compact: bool = False) -> None:
+    """Write a JSON file whole or not at all; ``compact`` is for machines, long lists above all.
 
     Raises:
         OSError: as ``whole_file``.
 
     """
     with whole_file(path, durable=durable) as part:
-        part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        form: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
+        part.write_text(json.dumps(value, ensure_ascii=False, **form) + "\n", encoding="utf-8")

@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(no_args_is_help=True, help="Classify single leukocytes.")
     group.command()(bench)
+    group.command()(join)
     group.command()(costs)
     group.command()(train)
     group.command()(predict)
@@ -74,7 +75,6 @@ def bench(
 ) -> None:
     """Compare backbones, ways of tuning and colour spaces on the same folds."""
     from cmlcore.single_cell import bench as road
-    from cmlcore.single_cell.bench_table import csv_text, tables
     from cmlcore.single_cell.colours import space
     from cmlcore.single_cell.tune import TuneSettings
 
@@ -96,9 +96,29 @@ def bench(
     cells = _set(data, classes)
     with bar() as bars:
         result = road.run(cells, scale_of(mpp, cells, device), plan, out, teller(bars))
+    _give(result, out)
+
+
+def join(
+    benches: Annotated[list[Path], typer.Argument(help="Folders of benches of the same images and folds.")],
+    out: Annotated[Path, typer.Option(help="Folder for the joined bench.json and the tables.")],
+) -> None:
+    """Put benches made apart, of other backbones or colours, into one table."""
+    from cmlcore.single_cell.join import join as joined
+
+    _give(joined(benches, out), out)
+
+
+def _give(result: dict[str, Any], out: Path) -> None:
+    """Tables as CSV beside ``bench.json``, and the figures in the shell."""
+    from cmlcore.single_cell.bench_table import contrasts, csv_text, tables
+
     for table in tables(result):
         write(out / f"{table[0]}.csv", (text.encode() for text in csv_text(table)))
     _show_results(result)
+    _, header, lines = contrasts(result)
+    if lines:
+        show_table("What one change does, on the same images", header, lines)
     _show_refused(result["set"]["refused"])
     print(f"{result['split']['unit']}\n{out / 'bench.json'}\n{RESEARCH_USE}")
 

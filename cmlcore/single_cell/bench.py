@@ -22,6 +22,7 @@ from cmlcore.files import whole_file, write_json
 from cmlcore.single_cell import metrics
 from cmlcore.single_cell.bench_table import FORMAT
 from cmlcore.single_cell.colours import SPACES, Space, side_of
+from cmlcore.single_cell.contrasts import contrasts, packed
 from cmlcore.single_cell.cost import cost
 from cmlcore.single_cell.data import CellImage, CellSet, Refused
 from cmlcore.single_cell.fit import Frozen, Recipe, Start, fit_whole, whole_probabilities
@@ -133,7 +134,7 @@ def run(
                 )
                 labels = np.array([cells.classes.index(i.cls) for i in kept], np.int64)
                 splits = _cut(plan, kept, labels)
-                head = head or _head(cells, kept, refused, mpp, plan)
+                head = head or _head(cells, kept, splits, refused, mpp, plan)
                 for key in plan.starts:
                     done = _backbone(key, one, name, plan, fields, labels, splits, answers, tell, cancelled)
                     rows += [
@@ -261,6 +262,7 @@ def _row(
     test = np.concatenate([a["test"] for a in per_fold])
     probs = np.concatenate([a["probs"] for a in per_fold])
     pooled = metrics.judge(labels[test], probs, classes, groups=[images[i].group for i in test])
+    hits = (probs.argmax(axis=1) == labels[test])[np.argsort(test)]
     return {
         "backbone": key,
         "title": backbone(key).title,
@@ -274,6 +276,8 @@ def _row(
         ],
         "summary": {k: list(v) for k, v in metrics.summary(folds).items()},
         "pooled": pooled.to_json(),
+        "judged": len(test),
+        "hits": packed(hits),
     }
 
 
@@ -282,8 +286,14 @@ def _plain(values: dict[str, float]) -> dict[str, float | None]:
 
 
 def _head(
-    cells: CellSet, kept: Sequence[CellImage], refused: Sequence[Refused], mpp: float | None, plan: Plan
+    cells: CellSet,
+    kept: Sequence[CellImage],
+    splits: Sequence[Split],
+    refused: Sequence[Refused],
+    mpp: float | None,
+    plan: Plan,
 ) -> dict[str, Any]:
+    judged = np.sort(np.concatenate([s.test for s in splits]))
     notes = [note] if (note := sizes_note([i.path for i in kept])) else []
     if plan.whole_most:
         notes.append(
@@ -302,6 +312,8 @@ def _head(
             "side": plan.side,
             "refused": [asdict(r) for r in (*cells.refused, *refused)],
             "notes": notes,
+            "groups": _numbered([kept[i].group for i in judged]),
+            "fingerprint": _digest([mpp, plan.cut, plan.k, plan.seed, _names(cells)]),
         },
         "split": {"cut": plan.cut, "folds": plan.k if plan.cut == "folds" else 1, "unit": said(cells.unit)},
         "plan": _plan_json(plan),
@@ -317,20 +329,35 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def _write(folder: Path, head: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    whole = {**head, "rows": rows}
-    write_json(folder / "bench.json", whole, durable=False)
+    groups = head.get("set", {}).get("groups") or []
+    whole = {**head, "rows": rows, "contrasts": contrasts(rows, [str(g) for g in groups])}
+    write_json(folder / "bench.json", whole, durable=False, compact=True)
     return whole
 
 
 def _same_or_new(folder: Path, cells: CellSet, mpp: float | None, plan: Plan) -> None:
     """Keep answers of other images or settings from being taken for this bench's."""
     fixed = {k: v for k, v in _plan_json(plan).items() if k not in ("starts", "tunings", "spaces", "device")}
-    names = [(i.path.name, i.cls, i.part, i.group) for i in cells.images]
-    text = json.dumps([fixed, mpp, names], ensure_ascii=False)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = _digest([fixed, mpp, _names(cells)])
     mark = folder / "answers" / "of"
     if mark.is_file() and mark.read_text() != digest:
         raise InputError(
             f"The folder {folder.name} holds a bench of other images or settings; choose another folder."
         )
     mark.write_text(digest)
+
+
+def _names(cells: CellSet) -> list[tuple[str | None, ...]]:
+    return [(i.path.name, i.cls, i.part, i.group) for i in cells.images]
+
+
+def _numbered(groups: Sequence[str | None]) -> list[int] | None:
+    """Groups as numbers, for no name of a patient is to leave the machine; None where none is known."""
+    if all(g is None for g in groups):
+        return None
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault(("image", i) if g is None else g, len(numbers)) for i, g in enumerate(groups)]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()

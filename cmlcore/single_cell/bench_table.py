@@ -12,6 +12,7 @@ from typing import Any
 from cmlcore import RESEARCH_USE
 from cmlcore.classes import label
 from cmlcore.errors import InputError
+from cmlcore.single_cell.spaces import TITLES as SPACE_TITLES
 
 FORMAT = 1
 FIGURES = {
@@ -26,6 +27,8 @@ FIGURES = {
     "auc_weighted": "ROC AUC, weighted",
 }
 TUNINGS = {"last": "last layer only", "whole": "whole model"}
+CHANGED = {"backbone": "Backbone", "tuning": "Tuning", "colours": "Colours"}
+"""In what two rows of a contrast differ."""
 
 Table = tuple[str, list[str], list[list[Any]]]
 """Name, header, rows."""
@@ -48,8 +51,10 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def tables(bench: dict[str, Any]) -> list[Table]:
-    """All tables of a bench: results, folds, classes, confusion, costs."""
-    return [results(bench), _folds(bench), _classes(bench), _confusion(bench), costs(bench)]
+    """All tables of a bench: results, contrasts, folds, classes, confusion, costs."""
+    return [
+        results(bench), contrasts(bench), _folds(bench), _classes(bench), _confusion(bench), costs(bench)
+    ]  # fmt: skip
 
 
 def results(bench: dict[str, Any]) -> Table:
@@ -66,6 +71,40 @@ def results(bench: dict[str, Any]) -> Table:
             line += [mean, deviation, whole["low"], whole["high"]]
         rows.append(line)
     return "results", header, rows
+
+
+def contrasts(bench: dict[str, Any]) -> Table:
+    """One line a pair of rows that differ in one thing: how much more is called right, image by image."""
+    header = ["Changed", "From", "To", "Elsewhere", "Images", "Accuracy gained", "95 % low", "95 % high"]
+    rows = [
+        [
+            CHANGED[c["changed"]],
+            *ends(c),
+            beside(c),
+            c["images"],
+            *(round(c[k], 4) for k in ("difference", "low", "high")),
+        ]
+        for c in bench.get("contrasts", [])
+    ]
+    return "contrasts", header, rows
+
+
+def ends(contrast: dict[str, Any]) -> tuple[str, str]:
+    """Names of what a contrast goes from and to."""
+    key = contrast["changed"]
+    return _name(contrast["before"], key), _name(contrast["after"], key)
+
+
+def beside(contrast: dict[str, Any]) -> str:
+    """What both rows of a contrast have in common."""
+    row = contrast["after"]
+    return ", ".join(_name(row, k) for k in CHANGED if k != contrast["changed"])
+
+
+def _name(row: dict[str, Any], key: str) -> str:
+    if key == "tuning":
+        return TUNINGS[row[key]]
+    return str(row["title"]) if key == "backbone" else SPACE_TITLES.get(row[key], str(row[key]))
 
 
 def costs(bench: dict[str, Any]) -> Table:

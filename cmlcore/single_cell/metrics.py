@@ -28,7 +28,7 @@ FIGURES = (
     "f1_weighted",
     "auc_weighted",
 )
-_CURVE_POINTS = 200
+_CURVE_POINTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,8 @@ def judge(
     if not len(y) or p.shape != (len(y), len(classes)):
         raise ValueError(f"{len(y)} true classes do not fit probabilities of shape {p.shape}")
     values = figures(y, p)
-    draws = [figures(y[i], p[i]) for i in _draws(len(y), groups, bootstrap, seed)]
-    found = {k: _with_interval(v, [d[k] for d in draws]) for k, v in values.items()}
+    drawn = [figures(y[i], p[i]) for i in draws(len(y), groups, bootstrap, seed)]
+    found = {k: _with_interval(v, [d[k] for d in drawn]) for k, v in values.items()}
     table = confusion(y, p.argmax(axis=1), len(classes))
     auc = _auc_by_class(y, p)
     return Judgement(
@@ -202,7 +202,7 @@ def _pr(cls: str, own: NDArray[np.bool_], score: Floats) -> Curve:
 
 def _thinned(cls: str, x: Floats, y: Floats) -> Curve:
     keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), _CURVE_POINTS)).round().astype(int))
-    return Curve(cls, tuple(x[keep].round(5).tolist()), tuple(y[keep].round(5).tolist()))
+    return Curve(cls, tuple(x[keep].round(4).tolist()), tuple(y[keep].round(4).tolist()))
 
 
 def _line(cls: str, i: int, table: Ints, auc: float) -> ClassLine:
@@ -223,7 +223,8 @@ def _line(cls: str, i: int, table: Ints, auc: float) -> ClassLine:
 # -- intervals ------------------------------------------------------------------------------------------
 
 
-def _draws(n: int, groups: Sequence[str | None] | None, times: int, seed: int) -> list[Ints]:
+def draws(n: int, groups: Sequence[str | None] | None, times: int, seed: int) -> list[Ints]:
+    """Rows of each bootstrap draw: of ``n`` images, or of their groups, whose images come together."""
     rng = np.random.default_rng(seed)
     if groups is None or all(g is None for g in groups):
         return [rng.integers(n, size=n) for _ in range(times)]
@@ -235,8 +236,8 @@ def _draws(n: int, groups: Sequence[str | None] | None, times: int, seed: int) -
     return [np.concatenate([blocks[b] for b in draw]) for draw in chosen]
 
 
-def _with_interval(value: float, draws: Sequence[float]) -> Figure:
-    known = np.array([d for d in draws if not math.isnan(d)])
+def _with_interval(value: float, drawn: Sequence[float]) -> Figure:
+    known = np.array([d for d in drawn if not math.isnan(d)])
     plain = None if math.isnan(value) else value
     if not len(known) or plain is None:
         return Figure(plain)

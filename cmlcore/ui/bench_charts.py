@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from cmlcore.classes import color, label
-from cmlcore.single_cell.bench_table import TUNINGS
+from cmlcore.single_cell.bench_table import TUNINGS, beside, ends
 from cmlcore.single_cell.spaces import SPACES, TITLES
 from cmlcore.ui.bench_tables import Row
 from cmlcore.ui.charts import DASHES, figure, mixed
@@ -54,6 +54,65 @@ def comparison(rows: list[Row], key: str, title: str, colors: Palette) -> go.Fig
     )  # fmt: skip
     fig.update_xaxes(title=title, tickformat=".2~f")
     return fig
+
+
+def contrasts(found: list[dict[str, Any]], colors: Palette) -> go.Figure:
+    """Pairs of rows that differ in one thing: a mark how much more is called right, whiskers the interval.
+
+    Filled and coloured where the interval leaves zero out.
+    """
+    names: list[str] = []
+    lines: list[tuple[int, dict[str, Any]]] = []
+    heading = None
+    for c in found:
+        before, after = ends(c)
+        if heading != (heading := (before, after)):
+            names.append(f"<b>{after[:1].upper()}{after[1:]}</b> instead of {before}")
+        lines.append((len(names), c))
+        names.append(beside(c))
+    fig = figure(colors, 90 + 26 * len(names), hovermode="closest", showlegend=False)
+    fig.add_vline(x=0, line={"color": colors.muted, "width": 1, "dash": "dot"})
+    sure = [c["low"] > 0 or c["high"] < 0 for _, c in lines]
+    inks = [colors.accent if s else colors.muted for s in sure]
+    for (y, c), ink in zip(lines, inks, strict=True):
+        fig.add_scatter(
+            x=[c["low"], c["high"]], y=[y, y], mode="lines", line={"color": ink, "width": 2}, hoverinfo="skip"
+        )
+    fig.add_scatter(
+        x=[c["difference"] for _, c in lines],
+        y=[y for y, _ in lines],
+        mode="markers",
+        marker={
+            "size": 9,
+            "symbol": ["circle" if s else "circle-open" for s in sure],
+            "color": inks,
+            "line": {"width": 2, "color": inks},
+        },
+        customdata=[
+            (f"{ends(c)[1]} instead of {ends(c)[0]}", beside(c), gain(c), count(c["images"]))
+            for _, c in lines
+        ],
+        hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}, "
+        "%{customdata[3]} images<extra></extra>",
+    )
+    for y, c in lines:
+        fig.add_annotation(
+            x=1, xref="paper", xanchor="left", xshift=8, y=y, text=gain(c), showarrow=False,
+            font={"size": 12, "color": colors.text},
+        )  # fmt: skip
+    fig.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6], showgrid=False,
+        zeroline=False, ticks="", tickfont={"size": 12, "color": colors.text}, ticklabelstandoff=8,
+    )  # fmt: skip
+    fig.update_xaxes(title="Accuracy gained", tickformat="+.2~f", zeroline=False)
+    fig.update_layout(margin={"r": 170})
+    return fig
+
+
+def gain(contrast: dict[str, Any]) -> str:
+    """A difference with its sign and its interval."""
+    value, low, high = (f"{contrast[k]:+.3f}".replace("-", "−") for k in ("difference", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def _who(row: Row) -> str:

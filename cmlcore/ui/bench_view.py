@@ -43,6 +43,7 @@ class View:
             st.caption("No row is finished yet.")
             return
         self._results(rows)
+        self._contrasts()
         self._chosen(rows)
         self._costs()
         with st.expander("Manifest: how these figures came about", icon=":material/receipt_long:"):
@@ -81,6 +82,20 @@ class View:
             )  # fmt: skip
             chart = charts.comparison(rows, figure, html.FIGURES[figure], palette())
             self._plot(chart, f"{html.FIGURES[figure]} of all rows with their intervals")
+
+    def _contrasts(self) -> None:
+        """What one change alone does; benches of older versions do not say."""
+        found = self.found.get("contrasts")
+        if not found:
+            return
+        st.subheader("What makes a difference", anchor=False)
+        self._plot(charts.contrasts(found, palette()), "Differences between rows that differ in one thing")
+        grouped = "patients or other groups" if self.found["set"].get("groups") else "images"
+        st.caption(
+            "Each line holds two rows against each other that differ in one thing and answered the same "
+            f"images: by how much the share called right changes, with its 95 % interval (paired bootstrap "
+            f"of {grouped}). Hollow: the interval holds zero, so the bench cannot tell."
+        )
 
     def _chosen(self, rows: list[html.Row]) -> None:
         best = html.row_key(html.best_row(rows))

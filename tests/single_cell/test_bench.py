@@ -64,7 +64,7 @@ def test_another_bench_needs_another_folder(finished: Path, drawn_set: Path) -> 
 
 def test_tables_hold_every_figure_and_the_notice(finished: Path) -> None:
     tables = {name: (header, rows) for name, header, rows in bench_table.tables(bench_table.read(finished))}
-    assert set(tables) == {"results", "folds", "classes", "confusion", "costs"}
+    assert set(tables) == {"results", "contrasts", "folds", "classes", "confusion", "costs"}
     for header, rows in tables.values():
         assert rows
         assert all(len(r) == len(header) for r in rows)

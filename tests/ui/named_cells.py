@@ -14,6 +14,7 @@ from cmlcore.job_folder import write_status
 from cmlcore.jobs.classify import ANSWERS, NAMINGS, RESULT, NamingRequest
 from cmlcore.jobs.crops import CropWriter
 from cmlcore.single_cell import metrics, named
+from cmlcore.single_cell.contrasts import contrasts, packed
 
 CLASSES = ("lymphocyte", "monocyte", "basophil")
 
@@ -93,6 +94,9 @@ def a_bench(folder: Path, rows: tuple[tuple[str, str, str], ...]) -> dict[str, A
                 "folds": [{"figures": f, "seconds": 1.0, "penalty": 0.01, "epochs": []} for f in folds],
                 "summary": {k: list(v) for k, v in metrics.summary(folds).items()},
                 "pooled": metrics.judge(truth, probs, CLASSES, bootstrap=20).to_json(),
+                "side": 64,
+                "judged": 60,
+                "hits": packed(probs.argmax(axis=1) == truth),
             }
         )
     bench = {
@@ -108,6 +112,7 @@ def a_bench(folder: Path, rows: tuple[tuple[str, str, str], ...]) -> dict[str, A
                   for b, t in {(r["backbone"], r["title"]) for r in made}],
         "versions": {"torch": "2"},
         "rows": made,
+        "contrasts": contrasts(made, [], times=50),
     }  # fmt: skip
     write_json(folder / "bench.json", bench)
     return bench

@@ -125,11 +125,32 @@ def test_charts_show_the_numbers_given(tmp_path, colors) -> None:
     assert len(bench_charts.precision_recall(row, colors).data) == 3
 
 
+@pytest.mark.parametrize("colors", [LIGHT, DARK])
+def test_differences_stand_under_what_was_changed(tmp_path, colors) -> None:
+    found = a_bench(tmp_path, ROWS)["contrasts"]
+    chart = bench_charts.contrasts(found, colors)
+    marks = chart.data[-1]
+    assert list(marks.x) == [c["difference"] for c in found]
+    assert list(chart.layout.yaxis.ticktext) == [
+        "<b>Raw, linear</b> instead of RGB",
+        "DINOv2 ViT-S/14, last layer only",
+    ]
+    assert [a.text for a in chart.layout.annotations] == [bench_charts.gain(c) for c in found]
+    for c, symbol in zip(found, marks.marker.symbol, strict=True):
+        assert (symbol == "circle") == (c["low"] > 0 or c["high"] < 0)
+
+
+def test_a_gain_is_told_with_its_sign() -> None:
+    told = {"difference": -0.0123, "low": -0.03, "high": 0.005}
+    assert bench_charts.gain(told) == "−0.012 (−0.030 to +0.005)"
+
+
 def test_the_archive_holds_every_table(tmp_path) -> None:
     bench = a_bench(tmp_path, ROWS)
     with zipfile.ZipFile(io.BytesIO(View("x", bench, None)._archive())) as z:
         assert set(z.namelist()) == {
-            "README.txt", "results.csv", "folds.csv", "classes.csv", "confusion.csv", "costs.csv",
+            "README.txt", "results.csv", "contrasts.csv", "folds.csv", "classes.csv", "confusion.csv",
+            "costs.csv",
         }  # fmt: skip
         for name in z.namelist():
             assert RESEARCH_USE in z.read(name).decode()
@@ -186,14 +207,15 @@ def test_a_stored_bench_stands_on_the_page(open_page, stored) -> None:
     test = open_page("bench", bench=stored)
     text = words(test)
     for said in ("60 images of 3 classes", "Split by image", "Sizes differ", "x.txt is no image", "± ",
-                 "EfficientNet-Lite0", "What they cost", "whole model"):  # fmt: skip
+                 "EfficientNet-Lite0", "What they cost", "whole model",
+                 "What makes a difference"):  # fmt: skip
         assert said in text
-    assert len(test.get("plotly_chart")) == 4  # all rows; confusion, ROC, PR of the best
+    assert len(test.get("plotly_chart")) == 5  # all rows, differences; confusion, ROC, PR of the best
     rows = list(View("x", bench_result(stored), None).rows)
     assert test.query_params["row"] == rows[2]
     test.selectbox(key="select-beside").set_value(rows[0]).run()
     assert not test.exception
-    assert len(test.get("plotly_chart")) == 7
+    assert len(test.get("plotly_chart")) == 8
 
 
 def test_a_row_becomes_a_classifier(open_page, stored) -> None:
