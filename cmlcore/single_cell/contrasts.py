@@ -76,7 +76,7 @@ def contrasts(
                 "high": float(high),
             }
         )
-    return sorted(found, key=lambda c: KINDS.index(c["changed"]))
+    return sorted(found, key=_place)
 
 
 def _ordered(a: Row, b: Row) -> tuple[str, Row, Row] | None:
@@ -93,6 +93,12 @@ def _ordered(a: Row, b: Row) -> tuple[str, Row, Row] | None:
     if first not in (a[kind], b[kind]):
         return None
     return (kind, a, b) if a[kind] == first else (kind, b, a)
+
+
+def _place(contrast: dict[str, Any]) -> tuple[int, str, str]:
+    """The same change of different rows stands together."""
+    kind = contrast["changed"]
+    return KINDS.index(kind), contrast["before"][kind], contrast["after"][kind]
 
 
 def _what(row: Row) -> dict[str, Any]:

@@ -61,16 +61,18 @@ def contrasts(found: list[dict[str, Any]], colors: Palette) -> go.Figure:
 
     Filled and coloured where the interval leaves zero out.
     """
-    names: list[str] = []
-    lines: list[tuple[int, dict[str, Any]]] = []
-    heading = None
+    names: list[tuple[float, str]] = []
+    lines: list[tuple[float, dict[str, Any]]] = []
+    heading, at = None, -0.5
     for c in found:
         before, after = ends(c)
         if heading != (heading := (before, after)):
-            names.append(f"<b>{after[:1].upper()}{after[1:]}</b> instead of {before}")
-        lines.append((len(names), c))
-        names.append(beside(c))
-    fig = figure(colors, 90 + 26 * len(names), hovermode="closest", showlegend=False)
+            names.append((at + 0.5, f"<b>{after[:1].upper()}{after[1:]}</b> instead of {before}"))
+            at += 1.5
+        lines.append((at, c))
+        names.append((at, beside(c)))
+        at += 1
+    fig = figure(colors, int(90 + 26 * at), hovermode="closest", showlegend=False)
     fig.add_vline(x=0, line={"color": colors.muted, "width": 1, "dash": "dot"})
     sure = [c["low"] > 0 or c["high"] < 0 for _, c in lines]
     inks = [colors.accent if s else colors.muted for s in sure]
@@ -101,10 +103,11 @@ def contrasts(found: list[dict[str, Any]], colors: Palette) -> go.Figure:
             font={"size": 12, "color": colors.text},
         )  # fmt: skip
     fig.update_yaxes(
-        tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6], showgrid=False,
-        zeroline=False, ticks="", tickfont={"size": 12, "color": colors.text}, ticklabelstandoff=8,
+        tickvals=[y for y, _ in names], ticktext=[text for _, text in names], range=[at - 0.4, -0.6],
+        showgrid=False, zeroline=False, ticks="", tickfont={"size": 12, "color": colors.text},
+        ticklabelstandoff=8,
     )  # fmt: skip
-    fig.update_xaxes(title="Accuracy gained", tickformat="+.2~f", zeroline=False)
+    fig.update_xaxes(title="Accuracy gained", tickformat=".2~f", zeroline=False)
     fig.update_layout(margin={"r": 170})
     return fig
 

@@ -90,6 +90,13 @@ def test_only_rows_that_differ_in_one_thing_are_held_against_each_other() -> Non
     ]
 
 
+def test_the_same_change_of_different_rows_stands_together() -> None:
+    spaces = ("rgb", "raw", "rgb+aug")
+    rows = [row("x.", tuning=t, colours=s) for t in ("last", "whole") for s in spaces]
+    told = [(c["changed"], c["after"]["colours"]) for c in contrasts(rows, [])]
+    assert told == [("tuning", s) for s in spaces] + [("colours", "raw")] * 2 + [("colours", "rgb+aug")] * 2
+
+
 # -- benches made apart ---------------------------------------------------------------------------------
 
 
