@@ -94,7 +94,8 @@ class View:
         st.caption(
             "Each line holds two rows against each other that differ in one thing and answered the same "
             f"images: by how much the share called right changes, with its 95 % interval (paired bootstrap "
-            f"of {grouped}). Hollow: the interval holds zero, so the bench cannot tell."
+            f"of {grouped}). Hollow: the interval holds zero, so the bench cannot tell. It is of these "
+            "trainings; the chance in training itself, with which the folds vary too, comes on top."
         )
 
     def _chosen(self, rows: list[html.Row]) -> None:
