@@ -102,11 +102,14 @@ def bench(
 def join(
     benches: Annotated[list[Path], typer.Argument(help="Folders of benches of the same images and folds.")],
     out: Annotated[Path, typer.Option(help="Folder for the joined bench.json and the tables.")],
+    costs_file: Annotated[
+        Path | None, typer.Option("--costs", help="What costs --measure --json wrote: times and memory.")
+    ] = None,
 ) -> None:
     """Put benches made apart, of other backbones or colours, into one table."""
     from cmlcore.single_cell.join import join as joined
 
-    _give(joined(benches, out), out)
+    _give(joined(benches, out, costs_file), out)
 
 
 def _give(result: dict[str, Any], out: Path) -> None:

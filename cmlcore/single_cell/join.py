@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from cmlcore.single_cell.bench_table import read
 from cmlcore.single_cell.contrasts import contrasts
 
 
-def join(folders: Sequence[Path], out: Path) -> dict[str, Any]:
+def join(folders: Sequence[Path], out: Path, measured: Path | None = None) -> dict[str, Any]:
     """Put the rows of several benches into one table, and compare them anew.
 
     Args:
         folders: benches of the same images, cut the same way; no combination may be in two of them.
         out: folder for the joined ``bench.json``.
+        measured: what ``classify costs --measure --json`` wrote; its costs take the place of the benches'.
 
     Raises:
         InputError: they do not fit together, or one cannot be read.
@@ -39,6 +41,8 @@ def join(folders: Sequence[Path], out: Path) -> dict[str, Any]:
     if twice is not None:
         raise InputError(f"The row {', '.join(twice)} is in two of these benches.")
     costs = {c["key"]: c for bench in reversed(benches) for c in bench["costs"]}
+    if measured is not None:
+        costs |= {c["key"]: c for c in _costs(measured)}
     order = list(dict.fromkeys(row["backbone"] for row in rows))
     groups = first["set"]["groups"] or []
     joined = {
@@ -53,6 +57,14 @@ def join(folders: Sequence[Path], out: Path) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "bench.json", joined, compact=True)
     return joined
+
+
+def _costs(path: Path) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["costs"]
+        return [c for c in found if c["key"] and c["title"]]
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise InputError(f"{path.name} holds no costs; make it with classify costs --measure --json.") from e
 
 
 def _notes(benches: Sequence[dict[str, Any]]) -> list[str]:

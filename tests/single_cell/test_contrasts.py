@@ -132,6 +132,18 @@ def test_benches_join_in_the_shell(apart: tuple[Path, Path, Path], tmp_path: Pat
     assert 'Colours,RGB,"Raw, linear","EfficientNet-Lite0, last layer only",30,' in text
 
 
+def test_measured_costs_come_from_their_file(apart: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    _, *parts = apart
+    own = bench_table.read(parts[0])["costs"][0]
+    measured = tmp_path / "costs.json"
+    measured.write_text(json.dumps({"costs": [own | {"seconds_per_image": 0.5}]}))
+    joined = join(parts, tmp_path / "o", measured)
+    assert [c["seconds_per_image"] for c in joined["costs"]] == [0.5]
+    measured.write_text("[]")
+    with pytest.raises(InputError, match=r"costs\.json holds no costs"):
+        join(parts, tmp_path / "p", measured)
+
+
 def test_benches_that_do_not_fit_are_refused(
     apart: tuple[Path, Path, Path], drawn_set: Path, tmp_path: Path
 ) -> None:
