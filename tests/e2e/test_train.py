@@ -77,6 +77,7 @@ def fill_the_form(page: Page) -> None:
     number(page, "Minutes", str(MINUTES))
     page.get_by_text("Start and backbone", exact=True).click()
     page.locator("label").filter(has_text="From scratch").click()
+    settled(page)  # a list opened while the page is drawn anew closes again
     choose(page, "Backbone", "vit_tiny_patch16_224")
     page.get_by_text("Validation and checkpoints", exact=True).click()
     number(page, "Validate every (steps)", "4")
