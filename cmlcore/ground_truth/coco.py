@@ -186,7 +186,7 @@ def _cells(
     for a in objects:
         try:
             found = _shape(a, size)
-        except (TypeError, ValueError, KeyError, IndexError):
+        except (TypeError, ValueError, KeyError, IndexError, OverflowError):  # the last: infinite numbers
             found = None
         if found is None:
             notes.say("unusable object", f"An object in {name} has no usable outline or box; it is left out.")

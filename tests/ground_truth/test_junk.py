@@ -118,6 +118,14 @@ def test_coco(folder, where, junk):
     read(path)
 
 
+@pytest.mark.parametrize("key", ["counts", "size"])
+@pytest.mark.parametrize("junk", [float("inf"), float("nan")])
+def test_infinite_runs_are_left_out(folder, key, junk):
+    path = folder / "labels.json"
+    path.write_text(json.dumps(spoiled(COCO, ("annotations", 2, "segmentation", key, 0), junk)))
+    assert len(load(path, "all")[0].names) == len(COCO["annotations"]) - 1
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(places(QUPATH)), JUNK)
 def test_qupath(folder, where, junk):
