@@ -329,8 +329,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def _write(folder: Path, head: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    groups = head.get("set", {}).get("groups") or []
-    whole = {**head, "rows": rows, "contrasts": contrasts(rows, [str(g) for g in groups])}
+    whole = {**head, "rows": rows, "contrasts": contrasts(rows, head.get("set", {}).get("groups"))}
     write_json(folder / "bench.json", whole, durable=False, compact=True)
     return whole
 

@@ -34,7 +34,7 @@ def unpacked(text: str, n: int) -> Bools:
 
 
 def contrasts(
-    rows: Sequence[Row], groups: Sequence[str | None], *, times: int = 1000, seed: int = 0
+    rows: Sequence[Row], groups: Sequence[object] | None, *, times: int = 1000, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Every two rows that answered the same images and differ in one of ``KINDS``.
 
@@ -43,7 +43,8 @@ def contrasts(
 
     Args:
         rows: of a bench, with ``hits``.
-        groups: of all judged images, what is drawn together (patients); rows of fewer images draw images.
+        groups: of all judged images, what is drawn together (patients); None, and rows of fewer images,
+            draw images.
         times: bootstrap draws.
         seed: of the draws.
 
@@ -62,7 +63,7 @@ def contrasts(
         kind, before, after = pair
         n = int(after["judged"])
         if n not in drawn:
-            drawn[n] = draws(n, groups if len(groups) == n else None, times, seed)
+            drawn[n] = draws(n, groups if groups and len(groups) == n else None, times, seed)
         more = unpacked(after["hits"], n).astype(np.int64) - unpacked(before["hits"], n)
         low, high = np.percentile([more[d].mean() for d in drawn[n]], [2.5, 97.5])
         found.append(

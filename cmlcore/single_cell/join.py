@@ -44,7 +44,6 @@ def join(folders: Sequence[Path], out: Path, measured: Path | None = None) -> di
     if measured is not None:
         costs |= {c["key"]: c for c in _costs(measured)}
     order = list(dict.fromkeys(row["backbone"] for row in rows))
-    groups = first["set"]["groups"] or []
     joined = {
         **first,
         "set": {**first["set"], "notes": _notes(benches)},
@@ -52,7 +51,7 @@ def join(folders: Sequence[Path], out: Path, measured: Path | None = None) -> di
         "costs": [costs[key] for key in order if key in costs],
         "versions": [bench["versions"] for bench in benches],
         "rows": rows,
-        "contrasts": contrasts(rows, [str(g) for g in groups]),
+        "contrasts": contrasts(rows, first["set"]["groups"]),
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "bench.json", joined, compact=True)

@@ -223,7 +223,7 @@ def _line(cls: str, i: int, table: Ints, auc: float) -> ClassLine:
 # -- intervals ------------------------------------------------------------------------------------------
 
 
-def draws(n: int, groups: Sequence[str | None] | None, times: int, seed: int) -> list[Ints]:
+def draws(n: int, groups: Sequence[object] | None, times: int, seed: int) -> list[Ints]:
     """Rows of each bootstrap draw: of ``n`` images, or of their groups, whose images come together."""
     rng = np.random.default_rng(seed)
     if groups is None or all(g is None for g in groups):
