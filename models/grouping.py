@@ -5,11 +5,13 @@ Everything is decided by the map points around a cell: no threshold, count or or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from models.base import Instances
 from models.calibration import Calibration
@@ -26,8 +28,11 @@ class GroupingSettings:
     Attributes:
         stride: tile pixels per map point; point (i, j) is the centre of tile pixel (stride·i, stride·j).
         unit: tile pixels per unit of the offset maps.
-        presence: a point belongs to a cell where some class is at least this likely.
+        presence: a point belongs to a cell where some class is at least this likely; one number, or one a
+            class, for classes are not outlined equally tightly by those who label them.
         peak: a local maximum of the smoothed centre map counts as a cell from this height.
+        near: two peaks nearer to each other than this share of the radius of what they own together are one
+            cell's centre seen twice.
         reach: tile pixels; how far from a peak a point's offset may end, for the point to be the peak's.
         reach_share: added to it, as a share of the offset's length.
         min_area: tile pixels²; smaller groups are dust.
@@ -36,8 +41,9 @@ class GroupingSettings:
 
     stride: int = 2
     unit: float = 8.0
-    presence: float = 0.5
+    presence: float | Sequence[float] = 0.5
     peak: float = 0.15
+    near: float = 0.25
     reach: float = 4.0
     reach_share: float = 0.35
     min_area: float = 30.0
@@ -61,7 +67,9 @@ def group(
     n_classes = len(maps) - 3
     peaks, heights = find_peaks(maps[n_classes], settings.peak)
     cover = maps[:n_classes].max(axis=0)
-    owner = assign(cover, maps[n_classes + 1 :], peaks, settings)
+    inside = inside_of(maps[:n_classes], settings)
+    owner = assign(inside, maps[n_classes + 1 :], peaks, settings)
+    peaks, heights, owner = joined(peaks, heights, owner, settings)
     probs, scores, area = _score(maps[:n_classes], owner, heights)
     if calibration is not None:
         scores = calibration.apply(scores, probs.argmax(axis=1))
@@ -76,6 +84,12 @@ def group(
         probs=probs[ids].astype(np.float32),
         anchors=(peaks[ids] * settings.stride + 0.5).astype(np.float32),
     )
+
+
+def inside_of(presence: Floats, settings: GroupingSettings) -> NDArray[np.bool_]:
+    """Where some cell is, ``(h, w)``: some class of ``(C, h, w)`` is as likely there as it must be."""
+    least = np.broadcast_to(np.asarray(settings.presence, np.float32), len(presence))
+    return np.asarray((presence >= least[:, None, None]).any(axis=0))
 
 
 def find_peaks(centre: Floats, height: float) -> tuple[Floats, Floats]:
@@ -95,7 +109,7 @@ def find_peaks(centre: Floats, height: float) -> tuple[Floats, Floats]:
 
 
 def assign(
-    cover: Floats,
+    inside: NDArray[np.bool_],
     offset: Floats,
     peaks: Floats,
     settings: GroupingSettings,
@@ -103,7 +117,7 @@ def assign(
     """Send every point to the peak nearest to where its offset ends.
 
     Args:
-        cover: float32 ``(h, w)``, probability that some cell is here.
+        inside: ``(h, w)``, where some cell is.
         offset: float32 ``(2, h, w)``, x and y in ``settings.unit``.
         peaks: float32 ``(P, 2)`` in map points.
         settings: the thresholds.
@@ -112,11 +126,11 @@ def assign(
         int32 ``(h, w)``; 0 no cell, ``i + 1`` the cell of peak ``i``.
 
     """
-    h, w = cover.shape
+    h, w = inside.shape
     owner = np.zeros((h, w), np.int32)
     if not len(peaks):
         return owner
-    ys, xs = np.nonzero(cover >= settings.presence)
+    ys, xs = np.nonzero(inside)
     way = offset[:, ys, xs] * np.float32(settings.unit / settings.stride)
     ex, ey = xs + way[0], ys + way[1]
     column = np.clip(np.rint(ex), 0, w - 1).astype(np.int32)
@@ -126,6 +140,44 @@ def assign(
     allowed = settings.reach + settings.reach_share * settings.stride * np.hypot(way[0], way[1])
     owner[ys, xs] = np.where(away <= allowed, nearest + 1, 0)
     return owner
+
+
+def joined(
+    peaks: Floats, heights: Floats, owner: NDArray[np.int32], settings: GroupingSettings
+) -> tuple[Floats, Floats, NDArray[np.int32]]:
+    """Peaks that are one cell's centre seen twice, joined at the highest of them.
+
+    The centre of a large cell is known less sharply, so its map may hold two summits a few pixels apart. They
+    are places that exclude each other: the chance that the centre is at one of them is the sum of both.
+
+    Args:
+        peaks: float32 ``(P, 2)``.
+        heights: float32 ``(P,)``.
+        owner: int32 ``(h, w)`` of ``assign``.
+        settings: the thresholds.
+
+    Returns:
+        The same three, with fewer peaks, in their order.
+
+    """
+    if len(peaks) < 2:
+        return peaks, heights, owner
+    area = np.bincount(owner.ravel(), minlength=len(peaks) + 1)[1:]
+    widest = settings.near * float(np.sqrt(2 * area.max(initial=0) / np.pi))
+    pairs = cKDTree(peaks).query_pairs(widest, output_type="ndarray")
+    apart = np.hypot(*(peaks[pairs[:, 0]] - peaks[pairs[:, 1]]).T)
+    head = np.arange(len(peaks))
+    for a, b in pairs[apart < settings.near * np.sqrt(area[pairs].sum(axis=1) / np.pi)]:
+        first, second = sorted((head[a], head[b]))
+        head[head == second] = first
+    heads, cell = np.unique(head, return_inverse=True)
+    if len(heads) == len(peaks):
+        return peaks, heights, owner
+    rising = np.argsort(heights, kind="stable")
+    top = np.empty(len(heads), np.int64)
+    top[cell[rising]] = rising  # what is written last stays
+    total = np.minimum(np.bincount(cell, heights), 1.0).astype(np.float32)
+    return peaks[top], total, np.append(0, cell + 1).astype(np.int32)[owner]
 
 
 def _nearest_peak(peaks: Floats, h: int, w: int) -> NDArray[np.int64]:

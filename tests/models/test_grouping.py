@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from shapely.geometry import Point, Polygon, box
 
-from models.grouping import GroupingSettings, assign, find_peaks, group
+from models.grouping import GroupingSettings, assign, find_peaks, group, joined
 
 CFG = GroupingSettings()
 
@@ -83,11 +83,11 @@ def test_cells_do_not_depend_on_where_they_lie(shift):
     np.testing.assert_allclose(here.anchors + np.float32(shift), there.anchors, atol=1e-4)
 
 
-def slow_assign(cover, offset, peaks, cfg):
+def slow_assign(inside, offset, peaks, cfg):
     """Point by point, every peak tried; the two smallest distances say where a tie may go either way."""
-    owner = np.zeros(cover.shape, int)
-    close = np.zeros(cover.shape, bool)
-    for y, x in np.argwhere(cover >= cfg.presence):
+    owner = np.zeros(inside.shape, int)
+    close = np.zeros(inside.shape, bool)
+    for y, x in np.argwhere(inside):
         way = offset[:, y, x] * cfg.unit / cfg.stride
         d = np.hypot(x + way[0] - peaks[:, 0], y + way[1] - peaks[:, 1])
         ranked = np.sort(d)
@@ -101,12 +101,78 @@ def slow_assign(cover, offset, peaks, cfg):
 def test_assign_against_every_peak_tried():
     rng = np.random.default_rng(3)
     peaks = rng.uniform(2, 62, (25, 2)).astype(np.float32)
-    cover = rng.random((64, 64)).astype(np.float32)
+    inside = rng.random((64, 64)) >= 0.5
     offset = rng.normal(0, 1.5, (2, 64, 64)).astype(np.float32)
-    fast = assign(cover, offset, peaks, CFG)
-    slow, close = slow_assign(cover, offset, peaks, CFG)
+    fast = assign(inside, offset, peaks, CFG)
+    slow, close = slow_assign(inside, offset, peaks, CFG)
     assert (slow > 0).sum() > 200
     np.testing.assert_array_equal(fast[~close], slow[~close])
+
+
+def test_one_centre_seen_twice_is_one_cell():
+    maps = drawn(256, 256, [(128.0, 128.0, 90.0, 1)])
+    maps[3] = 0
+    maps[3, 64, 61], maps[3, 64, 67] = 0.9, 0.6  # two summits, 12 px apart in a cell 180 px wide
+    maps[4, :, :64] -= 6 / CFG.unit  # and each half of it goes to its own
+    maps[4, :, 64:] += 6 / CFG.unit
+    peaks, heights = find_peaks(maps[3], CFG.peak)
+    assert len(peaks) == 2
+    found = group(maps, CFG)
+    assert len(found) == 1
+    assert found.scores[0] == pytest.approx(0.9 * np.sqrt(heights.sum()), abs=1e-5)
+    np.testing.assert_allclose(found.anchors[0], (61 * 2 + 0.5, 64 * 2 + 0.5))  # the higher of the two
+    assert iou(found.outlines[0], Point(128, 128).buffer(90)) > 0.95
+    apart = group(maps, GroupingSettings(near=0.0))
+    assert len(apart) == 2
+
+
+def slow_joined(peaks, heights, owner, cfg):
+    """Sets of peaks, joined pair by pair until none is near another; areas are those before any joining."""
+    area = [int((owner == i + 1).sum()) for i in range(len(peaks))]
+    sets = [{i} for i in range(len(peaks))]
+
+    def near(i, j):
+        return np.hypot(*(peaks[i] - peaks[j])) < cfg.near * np.sqrt((area[i] + area[j]) / np.pi)
+
+    while True:
+        for a in sets:
+            b = next((b for b in sets if b is not a and any(near(i, j) for i in a for j in b)), None)
+            if b is not None:
+                a |= b
+                sets.remove(b)
+                break
+        else:
+            break
+    sets.sort(key=min)
+    place = {i: k + 1 for k, s in enumerate(sets) for i in s} | {-1: 0}
+    tops = [max(sorted(s), key=lambda i: (heights[i], i)) for s in sets]
+    return (
+        peaks[tops],
+        np.minimum([sum(heights[i] for i in s) for s in sets], 1.0),
+        np.vectorize(lambda i: place[i - 1])(owner),
+    )
+
+
+def test_joining_against_all_pairs():
+    rng = np.random.default_rng(11)
+    fewer = 0
+    for _ in range(60):
+        peaks = rng.uniform(0, 80, (12, 2)).astype(np.float32)
+        heights = rng.uniform(0.15, 0.9, 12).astype(np.float32)
+        owner = rng.choice(13, (80, 80), p=[0.1, *rng.dirichlet(np.ones(12)) * 0.9]).astype(np.int32)
+        fast, slow = joined(peaks, heights, owner, CFG), slow_joined(peaks, heights, owner, CFG)
+        for a, b in zip(fast, slow, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+        fewer += 12 - len(fast[0])
+    assert fewer > 20  # of 720
+
+
+def test_each_class_may_ask_for_a_presence_of_its_own():
+    maps = drawn(128, 128, [(34.0, 64.0, 18.0, 0), (94.0, 64.0, 18.0, 1)])
+    maps[:2] *= 0.5  # 0.45 within
+    assert [int(c) for c in group(maps, GroupingSettings(presence=(0.4, 0.5, 0.5))).classes] == [0]
+    assert [int(c) for c in group(maps, GroupingSettings(presence=(0.5, 0.4, 0.5))).classes] == [1]
+    assert len(group(maps, GroupingSettings(presence=0.4))) == 2
 
 
 def test_peaks_on_a_plateau_count_once():
