@@ -21,6 +21,7 @@ ELLIPSE_LIMIT = 1.2  # a cell may bulge beyond its box's ellipse by this factor 
 OPEN_FRACTION = 0.12  # opening radius as a fraction of the shorter box side
 MIN_FILL, MAX_FILL = 0.5, 1.25  # sound outlines have this share of the ellipse's area
 MIN_BOX_IOU = 0.7  # and a bounding box that agrees so far with the box given
+CUT_BOX_IOU = 0.85  # of a cell cut by the image's edge: so little is seen of it that its box must help
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,10 @@ def masks_from_boxes(rgb: NDArray[np.uint8], boxes: Floats) -> PseudoMasks:
         ys, xs = _window(boxes[i], h, w)
         mine = claimed[ys, xs] == i + 1
         mask = _outline(distance[ys, xs], mine, boxes[i], level)
-        if min(boxes[i][:2]) <= 1 or boxes[i][2] >= w - 1 or boxes[i][3] >= h - 1:
+        if any(_cut_sides(boxes[i], h, w)):
             mask = _hull(mask) & mine  # the pale centre of a cut cell is open to the edge
+            if _iou(_bounds(mask, ys, xs), boxes[i]) < CUT_BOX_IOU:
+                mask |= mine & (depth[ys, xs] <= 1)
         sound[i] = _is_sound(mask, mine, boxes[i], ys, xs, depth[ys, xs])
         if not sound[i]:
             mask = mine & (depth[ys, xs] <= 1.0)
@@ -108,20 +111,34 @@ def _window(box: Floats, h: int, w: int) -> tuple[slice, slice]:
     return slice(y0, min(h, int(np.ceil(box[3])) + 1)), slice(x0, min(w, int(np.ceil(box[2])) + 1))
 
 
+def _cut_sides(box: Floats, h: int, w: int) -> tuple[bool, bool, bool, bool]:
+    """Whether the cell goes on beyond the image's left, top, right and lower edge."""
+    return bool(box[0] <= 1), bool(box[1] <= 1), bool(box[2] >= w - 1), bool(box[3] >= h - 1)
+
+
 def _ellipse(box: Floats, h: int, w: int) -> tuple[float, float, float, float]:
-    """Centre and radii of the whole cell; a box cut by the image's edge is continued until it is round."""
+    """Centre and radii of the whole cell; a box cut on its long side by the image's edge is continued.
+
+    What is seen of a cell of which the edge left less than half is a circle's segment: the edge is its chord,
+    and the box's short side its height.
+    """
     x0, y0, x1, y1 = (float(v) for v in box)
     bw, bh = x1 - x0, y1 - y0
-    if bw < bh:
-        if x0 <= 1:
-            x0 = x1 - bh
-        elif x1 >= w - 1:
-            x1 = x0 + bh
-    elif y0 <= 1:
-        y0 = y1 - bw
-    elif y1 >= h - 1:
-        y1 = y0 + bw
-    return (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, 1.0) / 2, max(y1 - y0, 1.0) / 2
+    left, top, right, low = _cut_sides(box, h, w)
+    if bw < bh and (left or right):
+        r = _whole_radius(bh, bw)
+        return (x1 - r if left else x0 + r), (y0 + y1) / 2, r, r
+    if bh <= bw and (top or low):
+        r = _whole_radius(bw, bh)
+        return (x0 + x1) / 2, (y1 - r if top else y0 + r), r, r
+    return (x0 + x1) / 2, (y0 + y1) / 2, max(bw, 1.0) / 2, max(bh, 1.0) / 2
+
+
+def _whole_radius(length: float, depth: float) -> float:
+    """Radius of the circle of which ``depth`` is seen, ``length`` wide."""
+    if depth >= length / 2:
+        return max(length, 1.0) / 2
+    return (length * length / 4 + depth * depth) / (2 * max(depth, 1.0))
 
 
 def _radius2(box: Floats, ys: slice, xs: slice, h: int, w: int) -> Floats:

@@ -21,7 +21,7 @@ from cmlcore.training.settings import MODEL_MPP
 
 STORE_MPP = MODEL_MPP / 2  # twice as fine as the models see, so that scale jitter never has to invent detail
 SMALL_UM = 4.5  # smaller cells are round enough for the ellipse of their box to be their outline
-_VERSION = "2"  # raise when what is stored changes
+_VERSION = "3"  # raise when what is stored changes
 _STORED = ("image", "owner", "boxes", "names", "has_mask", "ignore")
 
 

@@ -31,6 +31,27 @@ def test_a_cell_cut_by_the_edge_keeps_its_pale_centre():
     assert min(ious(found.owner, label)) > 0.88
 
 
+@pytest.mark.parametrize("seen", [6, 12, 20, 30])
+def test_a_slice_at_the_edge_fills_the_box_it_was_given(seen):
+    """Colour alone finds half of so thin a slice; whoever drew the box saw where it ends."""
+    for turn in range(4):
+        rgb = np.full((160, 160, 3), 230, np.uint8)
+        rgb[62:98, : seen // 2] = (190, 150, 150)
+        boxes = np.array([[0, 40, seen, 120]], np.float32)
+        for _ in range(turn):  # the image and its box, a quarter turned
+            rgb = np.ascontiguousarray(np.rot90(rgb))
+            x0, y0, x1, y1 = boxes[0]
+            boxes = np.array([[y0, 160 - x1, y1, 160 - x0]], np.float32)
+        found = masks_from_boxes(rgb, boxes)
+        ys, xs = np.nonzero(found.owner == 1)
+        bounds = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+        np.testing.assert_allclose(bounds, boxes[0], atol=3)
+        # the segment of that height on a chord of 80
+        r = (40**2 + seen**2) / (2 * seen)
+        segment = r * r * np.arccos(1 - seen / r) - (r - seen) * np.sqrt(2 * r * seen - seen**2)
+        assert len(xs) == pytest.approx(segment, rel=0.12)
+
+
 def test_an_unboxed_cell_at_the_edge_is_stray_and_one_inside_is_not():
     rgb, label = smear(300, 300, [(60, 60, 38, 0), (298, 200, 38, 0), (150, 200, 38, 0)])
     found = masks_from_boxes(rgb, boxes_of(label)[:1])
