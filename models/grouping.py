@@ -44,8 +44,8 @@ class GroupingSettings:
     presence: float | Sequence[float] = 0.5
     peak: float = 0.15
     near: float = 0.25
-    reach: float = 4.0
-    reach_share: float = 0.35
+    reach: float = 5.0
+    reach_share: float = 0.7
     min_area: float = 30.0
 
 
