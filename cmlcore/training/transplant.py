@@ -69,7 +69,14 @@ def _donor(scene: Scene, i: int) -> Donor | None:
 
 
 def transplanted(scene: Scene, pool: Sequence[Donor], rng: np.random.Generator) -> Scene:
-    """A copy of ``scene`` with up to ``MOST`` cells of ``pool`` in free places; itself if there is none."""
+    """A copy of ``scene`` with up to ``MOST`` cells of ``pool`` in free places; itself if there is none.
+
+    Only cells of classes that are labelled completely here are laid: where a class has no negatives, its
+    positives alone would teach that anything in such an image is one.
+    """
+    pool = [d for d in pool if scene.complete[d.label]]
+    if not pool:
+        return scene
     image, owner = scene.image.copy(), scene.owner.copy()
     boxes, labels = [], []
     for _ in range(int(rng.integers(1, MOST + 1))):

@@ -1,5 +1,7 @@
 """Cells laid into other scenes: they are labelled where they lie, and the ground around them is untouched."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,3 +68,16 @@ def test_nothing_is_laid_where_nothing_may_be_learned():
     target = scene(at=(80, 20))
     target.ignore[:] = True
     assert transplanted(target, donors([scene()], [2]), np.random.default_rng(0)) is target
+
+
+def test_no_cell_is_laid_where_its_class_is_not_labelled_completely():
+    pool = donors([scene()], [2])
+    partial = replace(scene(), complete=(True, True, False))
+    assert transplanted(partial, pool, np.random.default_rng(0)) is partial
+    mixed = [*pool, replace(pool[0], label=1)]
+    seen = {
+        int(c)
+        for seed in range(20)
+        for c in transplanted(partial, mixed, np.random.default_rng(seed)).labels[len(partial.labels) :]
+    }
+    assert seen == {1}
