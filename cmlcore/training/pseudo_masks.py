@@ -64,14 +64,15 @@ def masks_from_boxes(rgb: NDArray[np.uint8], boxes: Floats) -> PseudoMasks:
     for i in np.argsort(-_area(boxes), kind="stable"):  # small cells last, so that they lie on top
         ys, xs = _window(boxes[i], h, w)
         mine = claimed[ys, xs] == i + 1
+        ellipse = mine & (depth[ys, xs] <= 1)
         mask = _outline(distance[ys, xs], mine, boxes[i], level)
         if any(_cut_sides(boxes[i], h, w)):
             mask = _hull(mask) & mine  # the pale centre of a cut cell is open to the edge
             if _iou(_bounds(mask, ys, xs), boxes[i]) < CUT_BOX_IOU:
-                mask |= mine & (depth[ys, xs] <= 1)
-        sound[i] = _is_sound(mask, mine, boxes[i], ys, xs, depth[ys, xs])
+                mask |= ellipse
+        sound[i] = _is_sound(mask, ellipse, boxes[i], ys, xs)
         if not sound[i]:
-            mask = mine & (depth[ys, xs] <= 1.0)
+            mask = ellipse
         owner[ys, xs][mask] = i + 1
     return PseudoMasks(owner, sound, _stray(distance, boxes, level))
 
@@ -198,21 +199,13 @@ def _hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return out > 0
 
 
-def _is_sound(
-    mask: NDArray[np.bool_],
-    mine: NDArray[np.bool_],
-    box: Floats,
-    ys: slice,
-    xs: slice,
-    depth: Floats,
-) -> bool:
+def _is_sound(mask: NDArray[np.bool_], ellipse: NDArray[np.bool_], box: Floats, ys: slice, xs: slice) -> bool:
     if not mask.any():
         return False
-    ellipse = int((mine & (depth <= 1)).sum())
-    if not MIN_FILL * ellipse <= int(mask.sum()) <= MAX_FILL * ellipse:
+    if not MIN_FILL * ellipse.sum() <= mask.sum() <= MAX_FILL * ellipse.sum():
         return False
     # against the box of what the cell could own at most, so that an overlapped cell is not blamed
-    limit = _bounds(mine & (depth <= 1), ys, xs)
+    limit = _bounds(ellipse, ys, xs)
     return _iou(_bounds(mask, ys, xs), limit if _iou(limit, box) < MIN_BOX_IOU else box) >= MIN_BOX_IOU
 
 
