@@ -5,14 +5,16 @@ Everything is decided by the map points around a cell: no threshold, count or or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from cmlcore.errors import ModelError
 from models.base import Instances
 from models.calibration import Calibration
 from models.outlines import simplified
@@ -47,6 +49,25 @@ class GroupingSettings:
     reach: float = 5.0
     reach_share: float = 0.7
     min_area: float = 30.0
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any] | None, n_classes: int) -> GroupingSettings:
+        """Read the card's ``grouping``.
+
+        Raises:
+            ModelError: it names what there is not, holds no numbers, or has no presence for each class.
+
+        """
+        given = {} if raw is None else raw
+        if isinstance(given, Mapping) and given.keys() <= cls.__dataclass_fields__.keys():
+            presence = given.get("presence", cls.presence)
+            each = presence if isinstance(presence, list | tuple) else [presence] * n_classes
+            numbers = [*each, *(v for k, v in given.items() if k != "presence")]
+            if len(each) == n_classes and all(isinstance(v, int | float) and np.isfinite(v) for v in numbers):
+                return cls(**given)
+        raise ModelError(
+            "The card's grouping must hold known thresholds as numbers, and one presence or one a class."
+        )
 
 
 def group(

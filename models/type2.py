@@ -47,7 +47,7 @@ class Type2:
         self.card: dict[str, Any] = card.to_json()
         self.device = network.device
         self.calibration = Calibration.of(card.extra.get("calibration"), card.classes)
-        self.grouping = GroupingSettings(**card.extra.get("grouping", {}))
+        self.grouping = GroupingSettings.of(card.extra.get("grouping"), len(card.classes))
         self.maps = network
 
     def predict(self, batch: NDArray[np.uint8], min_score: float = 0.0) -> list[Instances]:

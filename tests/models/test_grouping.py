@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from shapely.geometry import Point, Polygon, box
 
+from cmlcore.errors import ModelError
 from models.grouping import GroupingSettings, assign, find_peaks, group, joined
 
 CFG = GroupingSettings()
@@ -196,3 +197,19 @@ def test_dust_and_low_scores_are_left_out():
     maps = drawn(128, 128, [(30.0, 30.0, 2.0, 2), (80.0, 80.0, 15.0, 0)])
     assert len(group(maps, CFG)) == 1
     assert len(group(maps, CFG, min_score=0.95)) == 0
+
+
+@pytest.mark.parametrize("given", [
+    {"presence": [0.5, 0.5]}, {"presence": "high"}, {"peaks": 0.1}, {"peak": [0.1]}, {"reach": None},
+    {"near": float("nan")}, [0.5],
+])  # fmt: skip
+def test_a_card_s_grouping_that_cannot_be_is_a_sentence(given) -> None:
+    with pytest.raises(ModelError, match="grouping must hold known thresholds"):
+        GroupingSettings.of(given, 3)
+
+
+def test_a_card_s_grouping_is_read_as_it_stands() -> None:
+    assert GroupingSettings.of(None, 3) == GroupingSettings()
+    assert GroupingSettings.of({"presence": [0.5, 0.7, 0.6], "reach": 4}, 3) == GroupingSettings(
+        presence=[0.5, 0.7, 0.6], reach=4
+    )
