@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cmlcore.evaluation.labels import EDGE_PX
 from cmlcore.evaluation.overlap import Panoptic, dice, filled, panoptic
 from cmlcore.evaluation.precision import Collected, average_precision, mean
 from cmlcore.ground_truth.records import Record
@@ -15,8 +16,6 @@ from cmlcore.predict import outline_box
 from models.base import Instances
 
 ERYTHROCYTE, LEUKOCYTE = CLASSES.index("erythrocyte"), CLASSES.index("leukocyte")
-EDGE_PX = 2.0
-"""A cell whose box comes this near to the image's edge counts as cut by it."""
 
 
 class Judge(Protocol):
@@ -94,7 +93,8 @@ class LeukocyteJudge:
 class ErythrocyteMaskJudge:
     """Mask AP50 and panoptic quality of erythrocytes where cells are outlined.
 
-    Not judged: components that hold several cells, and cells cut by the image's edge (some have no mask).
+    Not judged: components that hold several cells, and cells cut by the image's edge (some have no mask). A
+    found cell that reaches the edge is judged all the same if it is a true cell that does not.
     """
 
     def __init__(self, min_score: float) -> None:
@@ -118,9 +118,9 @@ class ErythrocyteMaskJudge:
             self._cells.truth(image, 0, ignore, ignored=True)
         judged = []
         for i in np.flatnonzero(cells.classes == ERYTHROCYTE):
-            if _cut(outline_box(cells.outlines[i]), w, h):
-                continue
             mask = filled(cells.outlines[i], h, w)
+            if _cut(outline_box(cells.outlines[i]), w, h) and not _is_one_of(mask, owner):
+                continue
             self._cells.found(image, 0, float(cells.scores[i]), mask)
             if cells.scores[i] >= self._min_score:
                 judged.append(mask)
@@ -136,6 +136,16 @@ class ErythrocyteMaskJudge:
             "segmentation quality": p.segmentation,
             "recognition quality": p.recognition,
         }
+
+
+def _is_one_of(mask: NDArray[np.bool_], owner: NDArray[np.uint16]) -> bool:
+    """Whether a cell of the owner map (0: none) overlaps with the mask by IoU 0.5 or more."""
+    overlap = np.bincount(owner[mask])
+    overlap[:1] = 0
+    if not overlap.any():
+        return False
+    k = int(overlap.argmax())
+    return bool(2 * overlap[k] >= mask.sum() + (owner == k).sum() - overlap[k])
 
 
 def _bounds(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:

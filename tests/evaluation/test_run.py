@@ -92,6 +92,17 @@ def test_mask_judge_leaves_clusters_and_cut_cells_out(tmp_path: Path) -> None:
     assert judge.figures()["recognition quality"] == pytest.approx(3 / (3 + 0.5 + 0.5))
 
 
+def test_a_find_that_reaches_the_edge_still_counts_for_a_true_cell_that_does_not(tmp_path: Path) -> None:
+    record = mask_record(tmp_path, "bbbc041seg", "erythrocyte", [(34, 150, 30)], [0, 0, 0, 0])
+    judge = ErythrocyteMaskJudge(0.5)
+    reaching = np.clip(circle(32, 150, 32), 0, None)
+    empty = circle(399, 20, 20).clip(None, 400)  # at the edge too, where no cell has a mask
+    judge.see(record, found((ERYTHROCYTE, 0.9, reaching), (ERYTHROCYTE, 0.95, empty)), (300, 400))
+    figures = judge.figures()
+    assert figures["mask AP50 erythrocyte"] == pytest.approx(1)
+    assert figures["recognition quality"] == 1
+
+
 def test_box_judge_scores_by_class_and_source() -> None:
     judge = BoxJudge()
     boxes = np.array([[10, 10, 50, 50], [100, 100, 180, 180]], np.float32)
