@@ -31,6 +31,7 @@ def test_a_preset_with_changes_becomes_a_training(tmp_path, followed):
         "--model", "type1", "--data", tmp_path / "a", "--data", tmp_path / "b", "--preset", "three-class",
         "--minutes", 3, "--lr", "2e-4", "--classes", "NET, Megakaryozyt", "--out", tmp_path / "run",
         "--set", "augmentation.stain=0.5", "--set", "tile=none", "--pretrained",
+        "--leave-out", "Raabin", "--leave-out", "PBC",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert followed == [tmp_path / "run"]
@@ -38,6 +39,7 @@ def test_a_preset_with_changes_becomes_a_training(tmp_path, followed):
     assert made == from_preset(
         "three-class", "type1", data=(tmp_path / "a", tmp_path / "b"), minutes=3, lr=2e-4, tile=None,
         classes=("net", "megakaryocyte"), augmentation={"stain": 0.5}, pretrained=True,
+        leave_out=("Raabin", "PBC"),
     )  # fmt: skip
 
 

@@ -67,6 +67,10 @@ def train(
     image_mpp: Annotated[
         float | None, typer.Option(help="µm per pixel of images that do not say it.")
     ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(help="A source of which no image is used, to judge the network on it later."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images of each part.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed and data take the same steps.")] = None,
     device: Device = "auto",
@@ -104,6 +108,7 @@ def train(
         "tile": tile,
         "mpp": mpp,
         "image_mpp": image_mpp,
+        "leave_out": leave_out or None,
         "limit": limit,
         "seed": seed,
         "device": None if device == "auto" else device,

@@ -135,4 +135,6 @@ def _some(n: int, thing: str) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return _listed(value)
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,13 @@ def gather(settings: TrainSettings) -> Gathered:
         raise InputError("There is no ground truth to train on; give a folder of labelled images.")
     notes: list[str] = []
     everything = [r for p in settings.data for r in load(p, "all", tell=notes.append)]
-    parts = {
-        part: _limited(
-            [r for p in settings.data for r in load(p, part) if _teaches(r, settings.classes)], settings.limit
-        )
-        for part in ("train", "val")
-    }
-    train, val = (tuple(_with_mpp(r, settings) for r in parts[p]) for p in ("train", "val"))
+    left_out = _left_out(settings.leave_out, everything)
+
+    def part(name: str) -> list[Record]:
+        found = (r for p in settings.data for r in load(p, name) if r.source not in left_out)
+        return _limited([r for r in found if _teaches(r, settings.classes)], settings.limit)
+
+    train, val = (tuple(_with_mpp(r, settings) for r in part(name)) for name in ("train", "val"))
     if not train:
         wanted = ", ".join(settings.labels)
         raise InputError(f"No labelled image speaks of {wanted}; label some, or choose other classes.")
@@ -74,6 +74,19 @@ def cell_counts(records: tuple[Record, ...], classes: tuple[str, ...]) -> list[i
             if i >= 0:
                 counts[i] += n
     return counts
+
+
+def _left_out(names: Sequence[str], records: Sequence[Record]) -> set[str]:
+    """The sources of these names, however they are cased."""
+    there = {r.source for r in records}
+    for name in names:
+        if name.casefold() not in map(str.casefold, there):
+            raise InputError(
+                f"No image is of the source “{name}”, which is to be left out; "
+                f"there are {', '.join(sorted(there))}."
+            )
+    wanted = set(map(str.casefold, names))
+    return {source for source in there if source.casefold() in wanted}
 
 
 _mask_names: dict[tuple[Path, int], tuple[str, ...]] = {}

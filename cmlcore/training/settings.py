@@ -74,6 +74,9 @@ class TrainSettings(_Frozen):
     image_mpp: float | None = Field(
         None, ge=MPP_LEAST, le=MPP_MOST, description="µm per pixel of images that do not say it"
     )
+    leave_out: tuple[str, ...] = Field(
+        (), description="sources of which no image is used, so that the network can be judged on them later"
+    )
     limit: int | None = Field(None, ge=1, description="at most so many images of each part")
 
     backbone: str = Field("", description="by name; empty: the one whose weights ship")

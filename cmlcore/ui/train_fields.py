@@ -29,7 +29,7 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 BY_HAND = frozenset(
     ("model", "preset", "classes", "data", "image_mpp", "limit", "epochs", "steps", "minutes", "lr", "batch")
-) | {"tile", "augmentation", "backbone", "backbone_weights", "pretrained", "start_from"}
+) | {"leave_out", "tile", "augmentation", "backbone", "backbone_weights", "pretrained", "start_from"}
 """Settings with a place of their own in the form; a test holds that each setting has one."""
 _NONE = {"validate_every": "every epoch", "frozen": "as usual"}
 

@@ -35,10 +35,12 @@ def form() -> None:
     asked: dict[str, Any] = {"model": base.model, "preset": base.preset}
     learns, how = st.columns(2, gap="large")
     with learns:
-        asked |= _data(base)
+        images = _data(base)
     with how:
         asked |= _course(base)
         asked |= _more(base)
+    _statistics(images)
+    asked |= images
     name = st.text_input(
         "Name", TITLES.get(base.preset or "", "Free recipe").partition(" (")[0],
         max_chars=200, key=f"train-name-{_tag(base)}",
@@ -106,10 +108,28 @@ def _data(base: TrainSettings) -> dict[str, Any]:
     with limit:
         most = fields.field(base, "limit", "Images at most", "all")
     data = [*picked, *([typed] if typed else [])]
+    left_out = st.multiselect(
+        "Sources left out", _sources(data), accept_new_options=True, placeholder="None",
+        key="train-leave-out",
+        help="Microscopes or sets of which no image is used. Judged on them afterwards, the network shows "
+        "how it does where it has never been. Counting the cells lists the sources.",
+    )  # fmt: skip
     keys = tuple(c.strip().lower().replace(" ", "_") for c in classes)
-    asked = {"data": data, "classes": keys, "image_mpp": mpp, "limit": most}
-    _statistics(asked)
-    return asked
+    return {
+        "data": data,
+        "classes": keys,
+        "image_mpp": mpp,
+        "leave_out": tuple(left_out),
+        "limit": most,
+    }
+
+
+def _sources(data: list[str]) -> list[str]:
+    """The sources of these images, once they have been counted."""
+    question, facts = st.session_state.get("train-counted", ({}, {}))
+    if question.get("data") != data:
+        return []
+    return sorted({source for row in facts["rows"] for source in row["sources"]})
 
 
 def _class_options(base: TrainSettings) -> list[str]:
@@ -121,6 +141,7 @@ def _statistics(asked: dict[str, Any]) -> None:
     if st.button("Count the cells", icon=":material/table_chart:", key="count", disabled=not asked["data"]):
         with widgets.said_plainly(), st.spinner("Counting"):
             st.session_state["train-counted"] = (asked, data_report(checked(asked)))
+            st.rerun()  # the sources found are offered above
     question, facts = st.session_state.get("train-counted", (None, {}))
     if question == asked:
         class_table(facts)

@@ -191,6 +191,7 @@ _NAMES = {
     "image_mpp": "µm per pixel of images",
     "save_s": "Checkpoint every (s)", "key": "Key of the model", "title": "Title of the model",
     "clip": "Limit of the gradient", "frozen": "Frozen blocks", "limit": "Images at most",
+    "leave_out": "Sources left out",
     "start_from": "Start from", "batch": "Tiles a step", "tile": "Side of a tile (px)", "preset": "Recipe",
     "jpeg": "JPEG", "blank": "Bare ground", "paste": "Pasted cells", "turn": "Turned and mirrored",
     "balance": "Class balance", "loss_balance": "Balance in the loss", "warmup": "Warm-up (share)",

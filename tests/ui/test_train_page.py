@@ -96,6 +96,20 @@ def test_a_preset_fills_the_form_and_is_asked_for(model, preset, values, open_pa
     assert test.query_params["training"] == row.id
 
 
+def test_sources_that_were_counted_can_be_left_out(open_page, a_set) -> None:
+    test = open_page("train", training=NEW)
+    assert test.multiselect(key="train-leave-out").options == []  # nothing counted yet
+    counted = {"rows": [{"sources": ["Lab B", "Lab A"]}]}
+    test.session_state["train-counted"] = ({"data": [str(a_set)]}, counted)
+    test.multiselect(key="train-sets").set_value([str(a_set)]).run()
+    assert test.multiselect(key="train-leave-out").options == ["Lab A", "Lab B"]
+    test.multiselect(key="train-leave-out").set_value(["Lab B"]).run()
+    test.button(key="start").click().run()
+    assert not test.exception
+    (row,) = store.list_trainings()
+    assert TrainSettings(**row.settings).leave_out == ("Lab B",)
+
+
 def test_the_form_refuses_in_a_sentence(open_page, a_set) -> None:
     test = open_page("train", training=NEW)
     test.button(key="start").click().run()
