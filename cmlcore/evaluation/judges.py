@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmlcore.evaluation.labels import EDGE_PX
-from cmlcore.evaluation.overlap import Panoptic, dice, filled, panoptic
+from cmlcore.evaluation.overlap import Panoptic, dice, filled, ious, panoptic
 from cmlcore.evaluation.precision import Collected, average_precision, mean
 from cmlcore.ground_truth.records import Record
 from cmlcore.ground_truth.sets import CLASSES, instances_in_mask
@@ -116,11 +116,11 @@ class ErythrocyteMaskJudge:
                 owner[mask], ignore[mask] = 0, True
         if record.clusters.size:
             self._cells.truth(image, 0, ignore, ignored=True)
-        judged = []
+        judged, sizes = [], np.bincount(owner.ravel())
         for i in np.flatnonzero(cells.classes == ERYTHROCYTE):
             mask = filled(cells.outlines[i], h, w)
-            if _cut(outline_box(cells.outlines[i]), w, h) and not _is_one_of(mask, owner):
-                continue
+            if _cut(outline_box(cells.outlines[i]), w, h) and ious(mask, owner, sizes).max() < 0.5:
+                continue  # nor is it a true cell of those judged
             self._cells.found(image, 0, float(cells.scores[i]), mask)
             if cells.scores[i] >= self._min_score:
                 judged.append(mask)
@@ -136,16 +136,6 @@ class ErythrocyteMaskJudge:
             "segmentation quality": p.segmentation,
             "recognition quality": p.recognition,
         }
-
-
-def _is_one_of(mask: NDArray[np.bool_], owner: NDArray[np.uint16]) -> bool:
-    """Whether a cell of the owner map (0: none) overlaps with the mask by IoU 0.5 or more."""
-    overlap = np.bincount(owner[mask])
-    overlap[:1] = 0
-    if not overlap.any():
-        return False
-    k = int(overlap.argmax())
-    return bool(2 * overlap[k] >= mask.sum() + (owner == k).sum() - overlap[k])
 
 
 def _bounds(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:

@@ -72,28 +72,40 @@ def panoptic(
         ignore: bool ``(H, W)``; found cells with more than half their area here are not judged.
 
     """
-    ids, sizes = np.unique(owner[owner > 0], return_counts=True)
-    true_size = dict(zip(ids.tolist(), sizes.tolist(), strict=True))
+    sizes = np.bincount(owner.ravel())
     pairs: list[tuple[float, int, int]] = []
     judged = []
     for i, mask in enumerate(found):
         area = int(mask.sum())
-        under, shared = np.unique(owner[mask], return_counts=True)
-        for k, inter in zip(under.tolist(), shared.tolist(), strict=True):
-            if k:
-                iou = inter / (area + true_size[k] - inter)
-                if iou > 0.5:
-                    pairs.append((iou, i, k))
+        iou = ious(mask, owner, sizes)
+        pairs += [(float(iou[k]), i, int(k)) for k in np.flatnonzero(iou > 0.5)]
         if area and int((mask & ignore).sum()) * 2 <= area:
             judged.append(i)
     matched_found: set[int] = set()
     matched_true: set[int] = set()
     total = 0.0
-    for iou, i, k in sorted(pairs, reverse=True):
+    for value, i, k in sorted(pairs, reverse=True):
         if i not in matched_found and k not in matched_true:
             matched_found.add(i)
             matched_true.add(k)
-            total += iou
+            total += value
     tp = len(matched_true)
     fp = len([i for i in judged if i not in matched_found])
-    return Panoptic(tp, fp, len(true_size) - tp, total)
+    return Panoptic(tp, fp, int((sizes[1:] > 0).sum()) - tp, total)
+
+
+def ious(
+    mask: NDArray[np.bool_], owner: NDArray[np.integer], sizes: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """IoU of one mask with every true cell, float64 ``(K + 1,)``; 0 for the ground.
+
+    Args:
+        mask: bool ``(H, W)``.
+        owner: ``(H, W)``; 0 ground, ``k`` the true cell ``k``.
+        sizes: ``(K + 1,)``, pixels of each number in ``owner``.
+
+    """
+    shared = np.bincount(owner[mask], minlength=len(sizes))
+    out = shared / np.maximum(int(mask.sum()) + sizes - shared, 1)
+    out[0] = 0.0
+    return np.asarray(out, np.float64)

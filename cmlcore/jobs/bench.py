@@ -22,7 +22,6 @@ from cmlcore.single_cell import bench_table, shelf
 from cmlcore.single_cell.spaces import Space
 from models.registry import SHIPPED
 
-RESULT = "bench.json"
 FETCH: Literal["fetch"] = "fetch"
 """In place of a weight file: the library's weights, by name over the network."""
 
@@ -57,7 +56,7 @@ class BenchRequest(BaseModel):
 
 
 Bench = FolderJob[BenchRequest]
-BENCHES = FolderJobs("bench", lambda: settings().home / "benches", BenchRequest, RESULT)
+BENCHES = FolderJobs("bench", lambda: settings().home / "benches", BenchRequest, bench_table.RESULT)
 BENCH_CHILDREN = Children("cmlcore.jobs.bench_child", BENCHES.root)
 """Works off what was asked; the service turns it."""
 
@@ -92,7 +91,7 @@ def _checked_weights(given: Path | Literal["fetch"]) -> Path | Literal["fetch"]:
 
 def shipped_benches() -> dict[str, Path]:
     """Folders of the benches that came with CMLscope, by an id that no job has."""
-    found = sorted((SHIPPED / "benches").glob(f"*/{RESULT}"))
+    found = sorted((SHIPPED / "benches").glob(f"*/{bench_table.RESULT}"))
     return {f"shipped.{p.parent.name}": p.parent for p in found}
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from cmlcore.errors import InputError, ModelError, RunCancelledError
 from cmlcore.files import write_json
 from cmlcore.job_folder import read_status, stop_requested, write_status
-from cmlcore.jobs.bench import BENCHES, RESULT, BenchRequest
+from cmlcore.jobs.bench import BENCHES, BenchRequest
 from cmlcore.jobs.child import CANCELLED
 from cmlcore.jobs.child_work import Tell, teller, work
+from cmlcore.single_cell.bench_table import RESULT
 from cmlcore.single_cell.data import CellSet, load
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from cmlcore import RESEARCH_USE
 from cmlcore.errors import InputError
 from cmlcore.files import whole_file, write_json
 from cmlcore.single_cell import metrics
-from cmlcore.single_cell.bench_table import FORMAT
+from cmlcore.single_cell.bench_table import FORMAT, RESULT
 from cmlcore.single_cell.colours import SPACES, Space, side_of
 from cmlcore.single_cell.contrasts import contrasts, packed
 from cmlcore.single_cell.cost import cost
@@ -330,7 +330,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
 
 def _write(folder: Path, head: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     whole = {**head, "rows": rows, "contrasts": contrasts(rows, head.get("set", {}).get("groups"))}
-    write_json(folder / "bench.json", whole, durable=False, compact=True)
+    write_json(folder / RESULT, whole, durable=False, compact=True)
     return whole
 
 

@@ -27,6 +27,7 @@ FIGURES = {
     "auc_weighted": "ROC AUC, weighted",
 }
 TUNINGS = {"last": "last layer only", "whole": "whole model"}
+RESULT = "bench.json"  # of a bench's folder
 CHANGED = {"backbone": "Backbone", "tuning": "Tuning", "colours": "Colours"}
 """In what two rows of a contrast differ."""
 
@@ -35,14 +36,14 @@ Table = tuple[str, list[str], list[list[Any]]]
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What ``bench.json`` holds.
+    """What a bench's ``RESULT`` holds.
 
     Raises:
         InputError: it is not there, or of another version.
 
     """
     try:
-        raw = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
+        raw = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise InputError(f"The folder {folder.name} holds no readable bench; run it again.") from e
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cmlcore.errors import InputError
 from cmlcore.files import write_json
-from cmlcore.single_cell.bench_table import read
+from cmlcore.single_cell.bench_table import RESULT, read
 from cmlcore.single_cell.contrasts import contrasts
 
 
@@ -54,7 +54,7 @@ def join(folders: Sequence[Path], out: Path, measured: Path | None = None) -> di
         "contrasts": contrasts(rows, first["set"]["groups"]),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "bench.json", joined, compact=True)
+    write_json(out / RESULT, joined, compact=True)
     return joined
 
 
