@@ -24,6 +24,8 @@ from cmlcore.training.transplant import Donor, donors, transplanted
 
 MIN_VISIBLE = 0.12  # a cell of which less is in view is neither taught nor punished
 MIN_SIDE = 4.0  # nor is one narrower than this in view, in pixels
+GAPS, WIDEST_GAP = 0.5, 48  # share of an image's sides that end in a strip, and its width in pixels
+WHITE = 0.75  # share of the tiles in which it is white, as what lies beyond an image is when cells are found
 SCALE_SIGMA = 0.2  # spread of the log of the scale jitter at strength 1, clipped to:
 SCALE_RANGE = (0.65, 1.5)
 
@@ -158,7 +160,7 @@ class _Canvas:
         all_looks: Sequence[Look],
     ) -> None:
         self.rng, self.cfg, self.pool, self.looks = rng, cfg, pool, all_looks
-        fill = np.array((255, 255, 255)) if rng.random() < 0.5 else rng.integers(0, 256, 3)
+        fill = np.array((255, 255, 255)) if rng.random() < WHITE else rng.integers(0, 256, 3)
         self.image = np.empty((h, w, 3), np.uint8)
         self.image[:] = fill.astype(np.uint8)
         self.owner = np.zeros((h, w), np.int32)
@@ -179,9 +181,9 @@ class _Canvas:
     def fill(self, group: Sequence[Scene], chances: NDArray[np.float64]) -> None:
         """Lay images out in rows until the tile is full; rows and columns start at a random offset."""
         h, w = self.owner.shape
-        y = -self._offset()
+        y = self._start()
         while y < h:
-            x, height = -self._offset(), 0
+            x, height = self._start(), 0
             while x < w:
                 scene = group[int(np.searchsorted(chances, self.rng.random(), side="right"))]
                 piece = self._varied(scene, max_h=h - y, max_w=w - x)
@@ -190,11 +192,12 @@ class _Canvas:
                 x += piece.image.shape[1] + self._gap()
             y += height + self._gap()
 
-    def _offset(self) -> int:
-        return 0 if self.cfg.fixed else int(self.rng.integers(0, 100))
+    def _start(self) -> int:
+        """Where the first image of a row or column begins: behind a strip of white, or cut by the tile."""
+        return 0 if self.cfg.fixed else self._gap() or -int(self.rng.integers(0, 100))
 
     def _gap(self) -> int:
-        return int(self.rng.integers(1, 24)) if not self.cfg.fixed and self.rng.random() < 0.2 else 0
+        return int(self.rng.integers(1, WIDEST_GAP)) if not self.cfg.fixed and self.rng.random() < GAPS else 0
 
     def _varied(self, scene: Scene, max_h: int, max_w: int) -> Scene:
         """The scene at model scale, turned, mirrored and recoloured; large ones cut to a random window."""
