@@ -199,7 +199,8 @@ class EndlessReader(SlideReader):
 class Replay:
     """Gives the same 256 cells for every tile, 80 pixels wide, 48 vertices each."""
 
-    key, classes, mpp, device, sha256, card = "replay", ("erythrocyte", "leukocyte"), 0.2, "CPU", "0" * 64, {}
+    key, classes, mpp, tail, sha256 = "replay", ("erythrocyte", "leukocyte"), 0.2, 0.0, "0" * 64
+    device, card = "CPU", {}
     grid = TileGrid(1536, 128, 256)
 
     def __init__(self) -> None:

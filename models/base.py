@@ -79,6 +79,7 @@ class CellModel(Protocol):
     mpp: float  # µm per pixel the network was trained at
     grid: TileGrid  # its default tiling; ``with_margin`` style changes are the engine's business
     device: str  # as said on the page: "CPU (2 threads, bf16)", "NVIDIA H100"
+    tail: float  # px; thinner parts of a cell cut by the image's edge are missing, see ``models.cut_cells``
     sha256: str  # of the weight file
     card: dict[str, Any]  # the model card's machine-readable part
 

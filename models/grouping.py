@@ -38,6 +38,8 @@ class GroupingSettings:
         reach: tile pixels; how far from a peak a point's offset may end, for the point to be the peak's.
         reach_share: added to it, as a share of the offset's length.
         min_area: tile pixels²; smaller groups are dust.
+        tail: tile pixels; where a cell cut by the image's edge is thinner, the maps do not show it, and its
+            outline is continued (``models.cut_cells``).
 
     """
 
@@ -49,6 +51,7 @@ class GroupingSettings:
     reach: float = 5.0
     reach_share: float = 0.7
     min_area: float = 30.0
+    tail: float = 4.0
 
     @classmethod
     def of(cls, raw: Mapping[str, Any] | None, n_classes: int) -> GroupingSettings:

@@ -26,6 +26,7 @@ class Type1:
         self.classes = card.classes
         self.mpp = card.mpp
         self.grid: TileGrid = card.grid
+        self.tail = 0.0  # its boxes reach as far as the cells
         self.sha256 = card.sha256
         self.card: dict[str, Any] = card.to_json()
         self.device = describe(device, half=False)

@@ -48,6 +48,7 @@ class Type2:
         self.device = network.device
         self.calibration = Calibration.of(card.extra.get("calibration"), card.classes)
         self.grouping = GroupingSettings.of(card.extra.get("grouping"), len(card.classes))
+        self.tail = self.grouping.tail
         self.maps = network
 
     def predict(self, batch: NDArray[np.uint8], min_score: float = 0.0) -> list[Instances]:

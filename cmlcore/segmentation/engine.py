@@ -18,12 +18,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cmlcore.errors import RunCancelledError
-from cmlcore.geometry import Region
+from cmlcore.geometry import Region, Size
 from cmlcore.segmentation.frame import read_m
 from cmlcore.segmentation.measure import cell_rows
 from cmlcore.segmentation.plan import MAX_TILE, Plan, SegmentSettings, with_phase
 from cmlcore.slides.base import SlideReader
 from models.base import CellModel, Instances
+from models.cut_cells import continued
 
 _CUT_WITHIN = 1.5  # model pixels: an outline this near to the tile's edge may be cut by it
 _DEVICE_BATCH = 8
@@ -85,7 +86,7 @@ def segment_blocks(
     waiting: list[Future[BlockResult]] = []
     try:
         while group := list(islice(tiles, batch)):
-            _predict(model, group, batch, settings.least_score)
+            _predict(model, group, plan.frame.size_m, batch, settings.least_score)
             for tile in group:
                 _raise_if(cancelled)
                 _recut(reader, plan, model, settings.least_score, tile)
@@ -146,7 +147,7 @@ def _raise_if(cancelled: Callable[[], bool]) -> None:
 # -- the network ----------------------------------------------------------------------------------------
 
 
-def _predict(model: CellModel, group: list[_Tile], batch: int, min_score: float) -> None:
+def _predict(model: CellModel, group: list[_Tile], scene: Size, batch: int, min_score: float) -> None:
     """Predict a group; a short one is filled up, for a device may compute other sizes in other ways."""
     start = time.perf_counter()
     images = np.full((batch, 3, *group[0].rgb.shape[:2]), 255, dtype=np.uint8)
@@ -155,7 +156,8 @@ def _predict(model: CellModel, group: list[_Tile], batch: int, min_score: float)
     found = model.predict(images, min_score)[: len(group)]
     times = _network_times(model, time.perf_counter() - start)
     for tile, instances in zip(group, found, strict=True):
-        tile.found = instances
+        r = tile.region_m
+        tile.found = continued(instances, (-r.x, -r.y, scene.w - r.x, scene.h - r.y), model.tail)
         for stage, seconds in times.items():
             tile.times[stage] = tile.times.get(stage, 0.0) + seconds / len(group)
 
@@ -183,7 +185,7 @@ def _recut(reader: SlideReader, plan: Plan, model: CellModel, min_score: float, 
         tile.rgb = read_m(reader, plan.scene, plan.frame, tile.region_m)
         tile.times["read"] += time.perf_counter() - start
         tile.recuts += 1
-        _predict(model, [tile], 1, min_score)
+        _predict(model, [tile], plan.frame.size_m, 1, min_score)
 
 
 def cut_by_edge(tile: _Tile, plan: Plan) -> NDArray[np.bool_]:

@@ -30,7 +30,7 @@ class Boaster:
     """Finds every dark square; its score says how dark, which is right in a share score² of all cases."""
 
     key, classes, mpp, grid = "boaster", CLASSES, 0.2, TileGrid(1024, 128, 32)
-    device, card = "test", {"min_score": 0.5, "title": "Boaster"}
+    device, tail, card = "test", 0.0, {"min_score": 0.5, "title": "Boaster"}
     sha256 = hashlib.sha256(b"weights").hexdigest()  # of the file in own_card
 
     def __init__(self) -> None:

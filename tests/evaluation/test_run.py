@@ -121,7 +121,7 @@ class Oracle:
     """Finds dark discs by threshold; stands for a network in a test of the road around it."""
 
     key, classes, mpp, grid = "oracle", CLASSES, 0.2, TileGrid(256, 64, 32)
-    device, sha256, card = "test", "0" * 64, {"min_score": 0.5}
+    device, tail, sha256, card = "test", 0.0, "0" * 64, {"min_score": 0.5}
 
     def predict(self, batch: np.ndarray, min_score: float = 0.0) -> list[Instances]:
         out = []

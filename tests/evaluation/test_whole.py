@@ -34,7 +34,7 @@ class Oracle:
     """Finds dark discs: pink ones are erythrocytes, violet ones leukocytes. Stands for a network."""
 
     key, classes, mpp, grid = "oracle", CLASSES, 0.2, TileGrid(256, 64, 32)
-    device, sha256, card = "test", "0" * 64, {"min_score": 0.5, "title": "Oracle"}
+    device, tail, sha256, card = "test", 0.0, "0" * 64, {"min_score": 0.5, "title": "Oracle"}
 
     def predict(self, batch: np.ndarray, min_score: float = 0.0) -> list[Instances]:
         out = []

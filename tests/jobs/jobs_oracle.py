@@ -32,7 +32,7 @@ class Oracle:
     def __init__(self, key: str) -> None:
         made = card(key)
         self.key, self.classes, self.mpp, self.grid = key, made.classes, made.mpp, made.grid
-        self.sha256 = made.sha256
+        self.sha256, self.tail = made.sha256, 0.0
         self.card: dict[str, Any] = {}
 
     def predict(self, batch: NDArray[np.uint8], min_score: float = 0.0) -> list[Instances]:

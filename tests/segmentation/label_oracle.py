@@ -73,7 +73,7 @@ def anchor_of(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 class _Oracle:
-    key, classes, sha256, device = "oracle", CLASSES, "0" * 64, "CPU"
+    key, classes, sha256, device, tail = "oracle", CLASSES, "0" * 64, "CPU", 0.0
     card: dict[str, object] = {}
 
     def __init__(self, grid: TileGrid, mpp: float = 0.2) -> None:

@@ -1,0 +1,91 @@
+"""Cells cut by the image's edge: their outlines continued to it.
+
+What is seen of a cut cell is a circle's segment: the edge is its chord, and beside the chord it ends in two
+tails, thinner and thinner. Where they are thinner than ``tail`` pixels, maps of half the resolution show
+nothing, and the outline stops short of where the cell meets the edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely.geometry import Polygon, box
+
+from models.base import Instances
+from models.outlines import simplified
+
+Floats = NDArray[np.float32]
+TOUCH = 1.5  # pixels; an outline that comes nearer to the edge ends there
+ARC = 5  # vertices of a tail
+
+Frame = tuple[float, float, float, float]
+"""Where the image lies in the tile, as x0, y0, x1, y1; it may reach beyond the tile."""
+
+
+def continued(found: Instances, frame: Frame, tail: float) -> Instances:
+    """The same cells; to those cut by one side of the image the ends of their arcs are added.
+
+    Args:
+        found: cells in tile pixels.
+        frame: where the image lies.
+        tail: pixels; the parts of a cut cell that are thinner are missing from its outline. 0: none are.
+
+    """
+    if not tail or not len(found):
+        return found
+    low = np.array([o.min(axis=0) for o in found.outlines], np.float64)
+    high = np.array([o.max(axis=0) for o in found.outlines], np.float64)
+    start, end = np.array(frame[:2]), np.array(frame[2:])
+    at_start, at_end = low <= start + TOUCH, high >= end - TOUCH  # (N, 2): by edges across x, across y
+    cut = at_start.astype(np.int64) + at_end
+    outlines = list(found.outlines)
+    for i in np.flatnonzero(cut.sum(axis=1) == 1):  # in a corner there is no chord
+        across = int(cut[i].argmax())
+        along = 1 - across
+        strip = base(high[i, across] - low[i, across], high[i, along] - low[i, along], tail)
+        if strip is None:
+            continue
+        points = np.empty_like(strip)
+        points[:, along] = strip[:, 0] + (low[i, along] + high[i, along]) / 2
+        edge, inward = (start[across], 1) if at_start[i, across] else (end[across], -1)
+        points[:, across] = edge + inward * strip[:, 1]
+        outlines[i] = _joined(outlines[i], points, frame)
+    return replace(found, outlines=outlines)
+
+
+def base(depth: float, length: float, tail: float) -> NDArray[np.float64] | None:
+    """The part of a circle's segment that lies nearest to its chord.
+
+    Of a segment thinner than twice the tail, half the depth counts in its place: a length known at the very
+    top of an arc says nothing about its circle.
+
+    Args:
+        depth: height of the segment, above 0.
+        length: its width, ``tail`` above the chord.
+        tail: in the same unit.
+
+    Returns:
+        float64 ``(2 ARC, 2)``, a polygon: along the chord, from its middle, and above it. None where the
+        circle is no wider at the chord, for more than half of it is seen.
+
+    """
+    above = max(depth - tail, depth / 2)
+    # chords that cross: above * (diameter - above) is the square of half the length
+    diameter = above + (length / 2) ** 2 / above
+    height = np.linspace(0.0, depth - above, ARC)
+    half = np.sqrt(np.maximum((depth - height) * (diameter - depth + height), 0.0))
+    if 2 * half[0] <= length:
+        return None
+    right = np.stack([half, height], axis=1)
+    return np.concatenate([right * (-1, 1), right[::-1]])
+
+
+def _joined(outline: Floats, strip: NDArray[np.float64], frame: Frame) -> Floats:
+    """Both areas in one outline, within the image; the outline itself where that is no polygon."""
+    whole = Polygon(outline).union(Polygon(strip)).intersection(box(*frame))
+    drawn = (
+        simplified(np.array(whole.exterior.coords, np.float32)[:-1]) if whole.geom_type == "Polygon" else None
+    )
+    return outline if drawn is None else drawn
