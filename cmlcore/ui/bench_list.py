@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from cmlcore.ground_truth.public import short_name
-from cmlcore.jobs.bench import BENCHES, RESULT, Bench, bench_folder, bench_result
+from cmlcore.jobs.bench import BENCHES, Bench, bench_folder, bench_result
+from cmlcore.single_cell.bench_table import RESULT
 from cmlcore.single_cell.spaces import TITLES
 from cmlcore.ui import folder_jobs, widgets
 from models.backbone_names import NAMES
