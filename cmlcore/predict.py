@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cmlcore.errors import InputError
-from cmlcore.geometry import Mpp
+from cmlcore.geometry import Mpp, Region
 from cmlcore.scale import estimate_mpp, settle
-from models.base import CellModel, Instances
+from models.base import CellModel, Instances, TileGrid
+from models.cut_cells import continued
 from models.registry import load_model
 
 MAX_PIXELS = 200_000_000
 """Larger images are slides; they go through ``segment``, which never holds them whole."""
 GREY_MODES = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"})
 _WHITE = 255  # what lies beyond an image, as beyond a slide
+RIM = 8  # pixels of white at least on every side of an image that fits into one tile
 
 
 def predict_images(
@@ -128,7 +130,8 @@ def predict_rgb(model: CellModel, rgb: NDArray[np.uint8], mpp: float, min_score:
     small = resized(rgb, w_m, h_m)
     to_image = np.array([w / w_m, h / h_m], np.float32)
     limit = np.array([w, h], np.float32)
-    parts = [_owned_cells(model, small, x0, y0, min_score) for y0, x0 in tile_origins(model, h_m, w_m)]
+    tiles = tiles_over(model.grid, h_m, w_m)
+    parts = [_owned_cells(model, small, tile, min_score, alone=len(tiles) == 1) for tile in tiles]
     parts = [_scaled(p, to_image, limit) for p in parts]
     return _by_score(parts, len(model.classes))
 
@@ -141,39 +144,45 @@ def resized(rgb: NDArray[np.uint8], w: int, h: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(rgb, (w, h), interpolation=how), np.uint8)
 
 
-def tile_origins(model: CellModel, h_m: int, w_m: int) -> list[tuple[int, int]]:
-    """Top left (y, x) of each tile; a single one at 0, 0 where the image fits into a tile."""
-    grid = model.grid
-    if h_m <= grid.tile and w_m <= grid.tile:
-        return [(0, 0)]
+def tiles_over(grid: TileGrid, h_m: int, w_m: int) -> list[Region]:
+    """The tiles of an image of ``(h_m, w_m)`` model pixels.
+
+    Where it fits into one, a single one with the image about its middle, at even pixels, no larger than the
+    network's strides ask for. Every tile at an edge of the image reaches beyond it, as those of a slide do.
+    """
+    h, w = (-(-(side + 2 * RIM) // grid.align) * grid.align for side in (h_m, w_m))
+    if max(h, w) <= grid.tile:
+        top, left = (free // 4 * 2 for free in (h - h_m, w - w_m))
+        return [Region(-left, -top, w, h)]
     return [
-        (y - grid.margin, x - grid.margin) for y in range(0, h_m, grid.core) for x in range(0, w_m, grid.core)
+        Region(x - grid.margin, y - grid.margin, grid.tile, grid.tile)
+        for y in range(0, h_m, grid.core)
+        for x in range(0, w_m, grid.core)
     ]
 
 
-def _owned_cells(model: CellModel, small: NDArray[np.uint8], x0: int, y0: int, min_score: float) -> Instances:
-    """Cells of the tile at (x0, y0) whose anchor lies in its core, in model pixels of the image."""
+def _owned_cells(
+    model: CellModel, small: NDArray[np.uint8], at: Region, min_score: float, alone: bool
+) -> Instances:
+    """Cells of a tile whose anchor lies in its core, or of the only one, in model pixels of the image."""
     grid = model.grid
     h_m, w_m = small.shape[:2]
-    whole = h_m <= grid.tile and w_m <= grid.tile
-    # A whole image needs no full tile, only sides the network's strides divide.
-    th, tw = (-(-s // grid.align) * grid.align if whole else grid.tile for s in (h_m, w_m))
-    tile = np.full((th, tw, 3), _WHITE, np.uint8)
-    ys, xs = slice(max(0, y0), min(h_m, y0 + th)), slice(max(0, x0), min(w_m, x0 + tw))
-    tile[ys.start - y0 : ys.stop - y0, xs.start - x0 : xs.stop - x0] = small[ys, xs]
+    tile = np.full((at.h, at.w, 3), _WHITE, np.uint8)
+    ys, xs = slice(max(0, at.y), min(h_m, at.y1)), slice(max(0, at.x), min(w_m, at.x1))
+    tile[ys.start - at.y : ys.stop - at.y, xs.start - at.x : xs.stop - at.x] = small[ys, xs]
     found = model.predict(np.ascontiguousarray(tile.transpose(2, 0, 1))[None], min_score)[0]
+    found = continued(found, (-at.x, -at.y, w_m - at.x, h_m - at.y), model.tail)
     keep = found.scores >= min_score
-    if not whole:
-        inside = (found.anchors >= grid.margin) & (found.anchors < grid.margin + grid.core)
-        keep &= inside.all(1)
-    at = np.flatnonzero(keep)
-    shift = np.array([x0, y0], np.float32)
+    if not alone:
+        keep &= ((found.anchors >= grid.margin) & (found.anchors < grid.margin + grid.core)).all(1)
+    kept = np.flatnonzero(keep)
+    shift = np.array([at.x, at.y], np.float32)
     return Instances(
-        [found.outlines[i] + shift for i in at],
-        found.classes[at],
-        found.scores[at],
-        found.probs[at],
-        found.anchors[at] + shift,
+        [found.outlines[i] + shift for i in kept],
+        found.classes[kept],
+        found.scores[kept],
+        found.probs[kept],
+        found.anchors[kept] + shift,
     )
 
 

@@ -22,7 +22,7 @@ class Discs:
     """Finds dark discs; believes only those of about 37 px, as a network taught at 0.2 µm/px does."""
 
     key, classes, mpp, grid = "discs", CLASSES, 0.2, TileGrid(256, 64, 32)
-    device, sha256, card = "test", "0" * 64, {"min_score": 0.5}
+    device, tail, sha256, card = "test", 0.0, "0" * 64, {"min_score": 0.5}
 
     def predict(self, batch: np.ndarray, min_score: float = 0.0) -> list[Instances]:
         assert batch.shape[2] % 32 == 0
@@ -63,7 +63,7 @@ def test_tiles_give_the_cells_of_one_whole_tile() -> None:
         grid = TileGrid(1024, 128, 32)
 
     whole = predict.predict_rgb(Whole(), image, 0.2)
-    assert len(predict.tile_origins(model, 700, 900)) == 6 * 8
+    assert len(predict.tiles_over(model.grid, 700, 900)) == 6 * 8
     assert len(tiled) == len(whole) == len(true)
 
     def key(cells: Instances) -> list[tuple[float, float]]:
@@ -72,6 +72,22 @@ def test_tiles_give_the_cells_of_one_whole_tile() -> None:
     assert key(tiled) == key(whole)
     got, want = ({tuple(np.round(o.mean(0), 2)): len(o) for o in c.outlines} for c in (tiled, whole))
     assert got == want
+
+
+def test_every_tile_at_an_edge_reaches_beyond_it() -> None:
+    grid = TileGrid(256, 64, 32)
+    for h, w in [(1, 1), (100, 240), (229, 240), (240, 240), (241, 100), (256, 256), (700, 900)]:
+        tiles = predict.tiles_over(grid, h, w)
+        assert (len(tiles) == 1) == (max(h, w) <= 240)
+        assert max(min(t.x for t in tiles), min(t.y for t in tiles)) <= -predict.RIM
+        assert all(t.x % 2 == t.y % 2 == 0 for t in tiles)
+        assert max(t.x1 for t in tiles) >= w + predict.RIM
+        assert max(t.y1 for t in tiles) >= h + predict.RIM
+        assert all(t.w % 32 == t.h % 32 == 0 and max(t.w, t.h) <= 256 for t in tiles)
+        if len(tiles) == 1:
+            (t,) = tiles
+            assert 0 <= t.x1 - w + t.x < 4  # in the middle, but for the even pixels
+            assert 0 <= t.y1 - h + t.y < 4
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.3])

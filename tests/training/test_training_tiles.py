@@ -60,6 +60,14 @@ def test_tiles_of_one_batch_have_one_size(scenes):
     assert len(set(sizes)) > 1
 
 
+def test_half_the_tiles_begin_behind_a_strip_mostly_white(scenes):
+    tiles = CellTiles(scenes, 160, settings=TileSettings(sizes=((128, 128),), size_weights=(1.0,)))
+    first_rows = [tiles[i]["image"][:, 0] for i in range(160)]
+    strips = [row[:, 0] for row in first_rows if (row == row[:, :1]).all()]
+    assert 0.4 < len(strips) / 160 < 0.65
+    assert 0.6 < np.mean([(s == 255).all() for s in strips]) < 0.9
+
+
 def test_masks_of_expands_the_owner_map():
     owner = torch.tensor([[0, 1, 1], [2, 2, 0]], dtype=torch.int32)
     masks = masks_of(owner, 3)
@@ -123,7 +131,8 @@ def test_tiles_from_close_by_are_magnified_up_to_the_limit(scenes):
     assert all(0.9 <= f <= 3.01 for f in factors)
 
 
-def test_strengths_of_zero_leave_the_colours(scenes):
+def test_strengths_of_zero_leave_the_colours(scenes, monkeypatch):
+    monkeypatch.setattr("cmlcore.training.tiles.GAPS", 0.0)  # or white would be the commonest colour
     (pbc,) = [s for s in scenes if s.source == "PBC"]
     off = Augmentation(
         stain=0, light=0, blur=0, noise=0, jpeg=0, scale=0, close=0, turn=False, blank=0, paste=0
