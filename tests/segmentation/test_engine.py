@@ -7,6 +7,7 @@ import sys
 import threading
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from label_oracle import LabelOracle, PictureReader, label_slide, random_labels
 from numpy.typing import NDArray
@@ -90,6 +91,33 @@ def test_times_name_every_stage_and_the_model_s_own() -> None:
     (result,) = segment_blocks(reader, plan, plan.blocks[:1], telling, WISH)
     assert set(result.times) == {"read", "network", "grouping", "measure"}
     assert all(t > 0 for t in result.times.values())
+
+
+def test_cells_cut_by_the_scene_are_continued_alike_in_every_tiling() -> None:
+    labels = np.zeros((160, 160), np.int64)
+    y, x = np.mgrid[:160, :160] + 0.5
+    discs = [(40, -4, 12), (100, 165, 14), (-3, 62, 11), (164, 90, 12), (80, 80, 10), (64, 30, 9)]
+    for n, (cx, cy, r) in enumerate(discs, start=1):
+        labels[(x - cx) ** 2 + (y - cy) ** 2 < r * r] = n
+    reader = label_slide(labels)
+
+    def areas(tail: float, tile: int) -> NDArray[np.float64]:
+        model = LabelOracle(TileGrid(tile, 16, 16))
+        model.tail = tail
+        plan = plan_run(reader, 0, None, reader.info.mpp, model.mpp, model.grid, WISH)
+        blocks = [r.table for r in segment_blocks(reader, plan, plan.blocks, model, WISH)]
+        found = pa.concat_tables(b.replace_schema_metadata() for b in blocks).sort_by(
+            [("x_l0", "ascending"), ("y_l0", "ascending")]
+        )
+        assert len(found) == len(discs)
+        return np.asarray(found["area_um2"])
+
+    plain, grown = areas(0.0, 64), areas(4.0, 64)
+    cut = np.isclose(plain, grown, rtol=1e-6)
+    assert cut.sum() == 2  # the two that lie within the scene
+    assert (grown >= plain - 1e-6).all()
+    assert np.array_equal(grown, areas(4.0, 96))
+    assert np.array_equal(grown, areas(4.0, 192))
 
 
 def test_short_batches_are_filled_up() -> None:
