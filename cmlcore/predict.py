@@ -23,6 +23,7 @@ MAX_PIXELS = 200_000_000
 GREY_MODES = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"})
 _WHITE = 255  # what lies beyond an image, as beyond a slide
 RIM = 8  # pixels of white at least on every side of an image that fits into one tile
+STEP = 16  # it begins at a multiple of this: on whole strides and patches, as in every tile of a slide
 
 
 def predict_images(
@@ -147,12 +148,12 @@ def resized(rgb: NDArray[np.uint8], w: int, h: int) -> NDArray[np.uint8]:
 def tiles_over(grid: TileGrid, h_m: int, w_m: int) -> list[Region]:
     """The tiles of an image of ``(h_m, w_m)`` model pixels.
 
-    Where it fits into one, a single one with the image about its middle, at even pixels, no larger than the
-    network's strides ask for. Every tile at an edge of the image reaches beyond it, as those of a slide do.
+    Where it fits into one, a single one with the image about its middle, no larger than the network's
+    strides ask for. Every tile at an edge of the image reaches beyond it, as those of a slide do.
     """
-    h, w = (-(-(side + 2 * RIM) // grid.align) * grid.align for side in (h_m, w_m))
+    h, w = (-(-(side + STEP + RIM) // grid.align) * grid.align for side in (h_m, w_m))
     if max(h, w) <= grid.tile:
-        top, left = (free // 4 * 2 for free in (h - h_m, w - w_m))
+        top, left = (max(1, free // (2 * STEP)) * STEP for free in (h - h_m, w - w_m))
         return [Region(-left, -top, w, h)]
     return [
         Region(x - grid.margin, y - grid.margin, grid.tile, grid.tile)

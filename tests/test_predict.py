@@ -76,18 +76,18 @@ def test_tiles_give_the_cells_of_one_whole_tile() -> None:
 
 def test_every_tile_at_an_edge_reaches_beyond_it() -> None:
     grid = TileGrid(256, 64, 32)
-    for h, w in [(1, 1), (100, 240), (229, 240), (240, 240), (241, 100), (256, 256), (700, 900)]:
+    for h, w in [(1, 1), (100, 232), (229, 232), (232, 232), (233, 100), (256, 256), (700, 900)]:
         tiles = predict.tiles_over(grid, h, w)
-        assert (len(tiles) == 1) == (max(h, w) <= 240)
+        assert (len(tiles) == 1) == (max(h, w) <= 232)
         assert max(min(t.x for t in tiles), min(t.y for t in tiles)) <= -predict.RIM
-        assert all(t.x % 2 == t.y % 2 == 0 for t in tiles)
+        assert all(t.x % 16 == t.y % 16 == 0 for t in tiles)
         assert max(t.x1 for t in tiles) >= w + predict.RIM
         assert max(t.y1 for t in tiles) >= h + predict.RIM
         assert all(t.w % 32 == t.h % 32 == 0 and max(t.w, t.h) <= 256 for t in tiles)
         if len(tiles) == 1:
             (t,) = tiles
-            assert 0 <= t.x1 - w + t.x < 4  # in the middle, but for the even pixels
-            assert 0 <= t.y1 - h + t.y < 4
+            assert -8 <= t.x1 - w + t.x < 32  # in the middle, but for the steps
+            assert -8 <= t.y1 - h + t.y < 32
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.3])

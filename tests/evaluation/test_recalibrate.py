@@ -40,8 +40,10 @@ class Boaster:
         out = []
         for tile in batch:
             shapes, scores = [], []
-            for y in range(0, tile.shape[1] - STEP + 1, STEP):
-                for x in range(0, tile.shape[2] - STEP + 1, STEP):
+            seen = (tile != 255).any(axis=0)  # white lies around the image
+            top, left = int(seen.any(axis=1).argmax()), int(seen.any(axis=0).argmax())
+            for y in range(top, tile.shape[1] - STEP + 1, STEP):
+                for x in range(left, tile.shape[2] - STEP + 1, STEP):
                     value = int(tile[0, y + SIDE // 2, x + SIDE // 2])
                     if value < 200:
                         shapes.append(square((x, y, x + SIDE, y + SIDE)))
