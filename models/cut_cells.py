@@ -35,13 +35,14 @@ def continued(found: Instances, frame: Frame, tail: float) -> Instances:
     """
     if not tail or not len(found):
         return found
-    low = np.array([o.min(axis=0) for o in found.outlines], np.float64)
-    high = np.array([o.max(axis=0) for o in found.outlines], np.float64)
     start, end = np.array(frame[:2]), np.array(frame[2:])
+    low = np.maximum([o.min(axis=0) for o in found.outlines], start)
+    high = np.minimum([o.max(axis=0) for o in found.outlines], end)
     at_start, at_end = low <= start + TOUCH, high >= end - TOUCH  # (N, 2): by edges across x, across y
     cut = at_start.astype(np.int64) + at_end
+    there = (high > low).all(axis=1)  # what lies beyond the image alone is no cell of it
     outlines = list(found.outlines)
-    for i in np.flatnonzero(cut.sum(axis=1) == 1):  # in a corner there is no chord
+    for i in np.flatnonzero(there & (cut.sum(axis=1) == 1)):  # in a corner there is no chord
         across = int(cut[i].argmax())
         along = 1 - across
         strip = base(high[i, across] - low[i, across], high[i, along] - low[i, along], tail)

@@ -74,6 +74,10 @@ def test_what_is_not_cut_by_one_side_stays_as_it_is() -> None:
     got = continued(untouched, (0, 0, 100, 100), 4.0)
     for a, b in zip(got.outlines, untouched.outlines, strict=True):
         assert np.array_equal(a, b)
+    beyond = short - np.array([0, 12])  # found in the white alone
+    assert np.array_equal(
+        continued(cells(beyond), (0, 0, 100, 100), 4.0).outlines[0], beyond.astype(np.float32)
+    )
     # the same tile inside a slide, and maps that miss nothing
     assert np.array_equal(continued(cells(short), WIDE, 4.0).outlines[0], short)
     assert np.array_equal(continued(cells(short), (0, 0, 100, 100), 0.0).outlines[0], short)
