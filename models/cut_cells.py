@@ -86,7 +86,7 @@ def base(depth: float, length: float, tail: float) -> NDArray[np.float64] | None
 def _joined(outline: Floats, strip: NDArray[np.float64], frame: Frame) -> Floats:
     """Both areas in one outline, within the image; the outline itself where that is no polygon."""
     whole = Polygon(outline).union(Polygon(strip)).intersection(box(*frame))
-    drawn = (
-        simplified(np.array(whole.exterior.coords, np.float32)[:-1]) if whole.geom_type == "Polygon" else None
-    )
+    if whole.geom_type != "Polygon":
+        return outline
+    drawn = simplified(np.array(whole.exterior.coords, np.float32)[:-1])
     return outline if drawn is None else drawn

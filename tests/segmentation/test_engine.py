@@ -113,8 +113,8 @@ def test_cells_cut_by_the_scene_are_continued_alike_in_every_tiling() -> None:
         return np.asarray(found["area_um2"])
 
     plain, grown = areas(0.0, 64), areas(4.0, 64)
-    cut = np.isclose(plain, grown, rtol=1e-6)
-    assert cut.sum() == 2  # the two that lie within the scene
+    unchanged = np.isclose(plain, grown, rtol=1e-6)
+    assert unchanged.sum() == 2  # the two that lie within the scene
     assert (grown >= plain - 1e-6).all()
     assert np.array_equal(grown, areas(4.0, 96))
     assert np.array_equal(grown, areas(4.0, 192))
