@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cmlcore.errors import InputError
-from cmlcore.geometry import Mpp, Region
+from cmlcore.geometry import Mpp, Region, Size
 from cmlcore.scale import estimate_mpp, settle
 from models.base import CellModel, Instances, TileGrid
 from models.cut_cells import continued
@@ -172,7 +172,7 @@ def _owned_cells(
     ys, xs = slice(max(0, at.y), min(h_m, at.y1)), slice(max(0, at.x), min(w_m, at.x1))
     tile[ys.start - at.y : ys.stop - at.y, xs.start - at.x : xs.stop - at.x] = small[ys, xs]
     found = model.predict(np.ascontiguousarray(tile.transpose(2, 0, 1))[None], min_score)[0]
-    found = continued(found, (-at.x, -at.y, w_m - at.x, h_m - at.y), model.tail)
+    found = continued(found, at, Size(w_m, h_m), model.tail)
     keep = found.scores >= min_score
     if not alone:
         keep &= ((found.anchors >= grid.margin) & (found.anchors < grid.margin + grid.core)).all(1)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry import Polygon, box
 
+from cmlcore.geometry import Region, Size
 from models.base import Instances
 from models.outlines import simplified
 
@@ -20,22 +21,22 @@ Floats = NDArray[np.float32]
 TOUCH = 1.5  # pixels; an outline that comes nearer to the edge ends there
 ARC = 5  # vertices of a tail
 
-Frame = tuple[float, float, float, float]
-"""Where the image lies in the tile, as x0, y0, x1, y1; it may reach beyond the tile."""
 
-
-def continued(found: Instances, frame: Frame, tail: float) -> Instances:
+def continued(found: Instances, tile: Region, image: Size, tail: float) -> Instances:
     """The same cells; to those cut by one side of the image the ends of their arcs are added.
 
     Args:
         found: cells in tile pixels.
-        frame: where the image lies.
+        tile: where the tile lies in the image, or beyond it.
+        image: the size of the image, or scene.
         tail: pixels; the parts of a cut cell that are thinner are missing from its outline. 0: none are.
 
     """
-    if not tail or not len(found):
+    within = min(tile.x, tile.y, image.w - tile.x1, image.h - tile.y1) > 0
+    if within or not tail or not len(found):
         return found
-    start, end = np.array(frame[:2]), np.array(frame[2:])
+    start = np.array([-tile.x, -tile.y], np.float64)
+    end = start + np.array([image.w, image.h])
     low = np.maximum([o.min(axis=0) for o in found.outlines], start)
     high = np.minimum([o.max(axis=0) for o in found.outlines], end)
     at_start, at_end = low <= start + TOUCH, high >= end - TOUCH  # (N, 2): by edges across x, across y
@@ -52,7 +53,7 @@ def continued(found: Instances, frame: Frame, tail: float) -> Instances:
         points[:, along] = strip[:, 0] + (low[i, along] + high[i, along]) / 2
         edge, inward = (start[across], 1) if at_start[i, across] else (end[across], -1)
         points[:, across] = edge + inward * strip[:, 1]
-        outlines[i] = _joined(outlines[i], points, frame)
+        outlines[i] = _joined(outlines[i], points, box(*start, *end))
     return replace(found, outlines=outlines)
 
 
@@ -83,9 +84,9 @@ def base(depth: float, length: float, tail: float) -> NDArray[np.float64] | None
     return np.concatenate([right * (-1, 1), right[::-1]])
 
 
-def _joined(outline: Floats, strip: NDArray[np.float64], frame: Frame) -> Floats:
+def _joined(outline: Floats, strip: NDArray[np.float64], image: Polygon) -> Floats:
     """Both areas in one outline, within the image; the outline itself where that is no polygon."""
-    whole = Polygon(outline).union(Polygon(strip)).intersection(box(*frame))
+    whole = Polygon(outline).union(Polygon(strip)).intersection(image)
     if whole.geom_type != "Polygon":
         return outline
     drawn = simplified(np.array(whole.exterior.coords, np.float32)[:-1])

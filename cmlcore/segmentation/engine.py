@@ -156,8 +156,7 @@ def _predict(model: CellModel, group: list[_Tile], scene: Size, batch: int, min_
     found = model.predict(images, min_score)[: len(group)]
     times = _network_times(model, time.perf_counter() - start)
     for tile, instances in zip(group, found, strict=True):
-        r = tile.region_m
-        tile.found = continued(instances, (-r.x, -r.y, scene.w - r.x, scene.h - r.y), model.tail)
+        tile.found = continued(instances, tile.region_m, scene, model.tail)
         for stage, seconds in times.items():
             tile.times[stage] = tile.times.get(stage, 0.0) + seconds / len(group)
 

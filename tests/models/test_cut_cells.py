@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from shapely.geometry import Point, Polygon, box
 
+from cmlcore.geometry import Region, Size
 from models.base import Instances
 from models.cut_cells import base, continued
 
-WIDE = (-1000.0, -1000.0, 1000.0, 1000.0)
+TILE, WHOLE = Region(0, 0, 100, 100), Size(100, 100)
+WITHIN, LARGE = Region(1000, 1000, 100, 100), Size(2100, 2100)
 
 
 def cells(*outlines: np.ndarray) -> Instances:
@@ -46,7 +48,7 @@ def test_the_chord_is_that_of_the_circle(radius: float, share: float) -> None:
 
 def test_a_cut_disc_gets_its_tails_back() -> None:
     whole, short = segment(22, 11, 4)
-    found = continued(cells(short), (0, 0, 100, 100), 4.0)
+    found = continued(cells(short), TILE, WHOLE, 4.0)
     (got,) = found.outlines
     assert np.ptp(got[:, 0]) == pytest.approx(np.ptp(whole[:, 0]), rel=0.02)
     assert np.ptp(got[:, 1]) == pytest.approx(11, abs=0.1)
@@ -59,8 +61,8 @@ def test_a_cut_disc_gets_its_tails_back() -> None:
 def test_every_side_alike(side: int) -> None:
     _, short = segment(22, 11, 4)
     turned = [short, short[:, ::-1], [100, 100] - short, ([100, 100] - short)[:, ::-1]][side]
-    (plain,) = continued(cells(short), (0, 0, 100, 100), 4.0).outlines
-    (got,) = continued(cells(turned), (0, 0, 100, 100), 4.0).outlines
+    (plain,) = continued(cells(short), TILE, WHOLE, 4.0).outlines
+    (got,) = continued(cells(turned), TILE, WHOLE, 4.0).outlines
     want = [plain, plain[:, ::-1], [100, 100] - plain, ([100, 100] - plain)[:, ::-1]][side]
     assert Polygon(got).symmetric_difference(Polygon(want)).area < 0.5  # of 261
 
@@ -71,17 +73,15 @@ def test_what_is_not_cut_by_one_side_stays_as_it_is() -> None:
     most = np.array(Point(50, 18).buffer(22).intersection(box(0, 0, 100, 100)).exterior.coords)[:-1]
     within = short + np.array([0, 5])
     untouched = cells(corner, most, within)
-    got = continued(untouched, (0, 0, 100, 100), 4.0)
+    got = continued(untouched, TILE, WHOLE, 4.0)
     for a, b in zip(got.outlines, untouched.outlines, strict=True):
         assert np.array_equal(a, b)
     beyond = short - np.array([0, 12])  # found in the white alone
-    assert np.array_equal(
-        continued(cells(beyond), (0, 0, 100, 100), 4.0).outlines[0], beyond.astype(np.float32)
-    )
+    assert np.array_equal(continued(cells(beyond), TILE, WHOLE, 4.0).outlines[0], beyond.astype(np.float32))
     # the same tile inside a slide, and maps that miss nothing
-    assert np.array_equal(continued(cells(short), WIDE, 4.0).outlines[0], short)
-    assert np.array_equal(continued(cells(short), (0, 0, 100, 100), 0.0).outlines[0], short)
-    assert len(continued(cells(), (0, 0, 100, 100), 4.0)) == 0
+    assert np.array_equal(continued(cells(short), WITHIN, LARGE, 4.0).outlines[0], short)
+    assert np.array_equal(continued(cells(short), TILE, WHOLE, 0.0).outlines[0], short)
+    assert len(continued(cells(), TILE, WHOLE, 4.0)) == 0
 
 
 def test_it_never_leaves_the_image_and_stays_a_polygon() -> None:
@@ -93,7 +93,7 @@ def test_it_never_leaves_the_image_and_stays_a_polygon() -> None:
         if disc.area < 1:
             continue
         outline = np.array(disc.exterior.coords, np.float32)[:-1]
-        (got,) = continued(cells(outline), (0, 0, 100, 100), 4.0).outlines
+        (got,) = continued(cells(outline), TILE, WHOLE, 4.0).outlines
         assert Polygon(got).is_valid
         assert (got >= -1e-3).all()
         assert (got <= 100 + 1e-3).all()
