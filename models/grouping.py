@@ -21,6 +21,8 @@ from models.outlines import simplified
 
 Floats = NDArray[np.float32]
 FINER = 4  # outlines are drawn on a grid this many times finer than the maps
+CONVEX = 0.93  # share of its convex hull; two discs that touch fill 0.88 of theirs
+WHOLE = 0.95  # share of a group's points; a peak that owns so many has its cell in one piece
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class GroupingSettings:
         min_area: tile pixels²; smaller groups are dust.
         tail: tile pixels; where a cell cut by the image's edge is thinner, the maps do not show it, and its
             outline is continued (``models.cut_cells``).
+        wide: tile pixels; a group of points as large as a disc of this diameter is one cell where it stands
+            alone, is convex, and no peak in it reaches ``doubt``.
+        doubt: see ``wide``; a height of the centre map, which such a cell then gets.
 
     """
 
@@ -52,6 +57,8 @@ class GroupingSettings:
     reach_share: float = 0.7
     min_area: float = 30.0
     tail: float = 4.0
+    wide: float = 112.0
+    doubt: float = 0.7
 
     @classmethod
     def of(cls, raw: Mapping[str, Any] | None, n_classes: int) -> GroupingSettings:
@@ -94,6 +101,7 @@ def group(
     inside = inside_of(maps[:n_classes], settings)
     owner = assign(inside, maps[n_classes + 1 :], peaks, settings)
     peaks, heights, owner = joined(peaks, heights, owner, settings)
+    peaks, heights, owner = made_whole(inside, peaks, heights, owner, settings)
     probs, scores, area = _score(maps[:n_classes], owner, heights)
     if calibration is not None:
         scores = calibration.apply(scores, probs.argmax(axis=1))
@@ -202,6 +210,65 @@ def joined(
     top[cell[rising]] = rising  # what is written last stays
     total = np.minimum(np.bincount(cell, heights), 1.0).astype(np.float32)
     return peaks[top], total, np.append(0, cell + 1).astype(np.int32)[owner]
+
+
+def made_whole(
+    inside: NDArray[np.bool_],
+    peaks: Floats,
+    heights: Floats,
+    owner: NDArray[np.int32],
+    settings: GroupingSettings,
+) -> tuple[Floats, Floats, NDArray[np.int32]]:
+    """Wide cells that stand alone, in one piece.
+
+    From the rim of a cell about as wide as the network's window its centre is guessed, not seen: the centre
+    map is a plateau of low summits, and offsets end far from all of them. Where such points touch no others,
+    lie wholly within the tile and form a convex shape, there is no second cell among them: its shape says what
+    its centre could not. Its centre is the mean of its points, with the height of a summit without doubt.
+
+    Args:
+        inside: bool ``(h, w)`` of ``inside_of``.
+        peaks: float32 ``(P, 2)``.
+        heights: float32 ``(P,)``.
+        owner: int32 ``(h, w)`` of ``joined``.
+        settings: the thresholds.
+
+    Returns:
+        Peaks, heights and owner, changed where there are such cells; a peak may be left without points.
+
+    """
+    n, group_of, boxes, centroids = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
+    h, w = inside.shape
+    x, y, across, down, area = boxes.T
+    least = np.pi / 4 * (settings.wide / settings.stride) ** 2
+    within = (x > 0) & (y > 0) & (x + across < w) & (y + down < h)
+    column, row = np.rint(peaks).astype(np.int64).T
+    surest = np.zeros(n, np.float32)
+    np.maximum.at(surest, group_of[row, column], heights)
+    candidates = np.flatnonzero((area >= least) & within & (surest > 0) & (surest < settings.doubt))
+    if not len(candidates):
+        return peaks, heights, owner
+    peaks, heights, owner = peaks.copy(), heights.copy(), owner.copy()
+    for k in candidates[candidates > 0]:  # 0 is the ground
+        there = np.s_[y[k] : y[k] + down[k], x[k] : x[k] + across[k]]
+        mine = group_of[there] == k
+        if not _is_convex(mine):
+            continue
+        own = np.flatnonzero(group_of[row, column] == k)
+        head = own[np.argmax(heights[own])]
+        if (owner[there][mine] == head + 1).mean() >= WHOLE:
+            continue
+        peaks[head] = centroids[k]
+        heights[head] = settings.doubt
+        owner[there][mine] = head + 1
+    return peaks, heights, owner
+
+
+def _is_convex(mask: NDArray[np.bool_]) -> bool:
+    """Whether a shape fills its convex hull, but for the roughness of an outline."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    line = max(contours, key=cv2.contourArea)
+    return bool(cv2.contourArea(line) >= CONVEX * cv2.contourArea(cv2.convexHull(line)))
 
 
 def _nearest_peak(peaks: Floats, h: int, w: int) -> NDArray[np.int64]:

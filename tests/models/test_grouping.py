@@ -123,7 +123,7 @@ def test_one_centre_seen_twice_is_one_cell():
     assert found.scores[0] == pytest.approx(0.9 * np.sqrt(heights.sum()), abs=1e-5)
     np.testing.assert_allclose(found.anchors[0], (61 * 2 + 0.5, 64 * 2 + 0.5))  # the higher of the two
     assert iou(found.outlines[0], Point(128, 128).buffer(90)) > 0.95
-    apart = group(maps, GroupingSettings(near=0.0))
+    apart = group(maps, GroupingSettings(near=0.0, wide=1e6))
     assert len(apart) == 2
 
 
@@ -166,6 +166,59 @@ def test_joining_against_all_pairs():
             np.testing.assert_allclose(a, b, atol=1e-6)
         fewer += 12 - len(fast[0])
     assert fewer > 20  # of 720
+
+
+def in_doubt(h, w, cells, summits):
+    """Maps of ``cells`` that know little of their centres: ``summits`` (x, y in map points) 0.3 high."""
+    maps = drawn(h, w, cells)
+    maps[3] = 0
+    for x, y in summits:
+        maps[3, y, x] = 1.0
+        maps[3] = np.minimum(maps[3], 1.0)
+        maps[3, y - 1 : y + 2, x - 1 : x + 2] = 0.3
+    away = np.hypot(maps[4], maps[5])
+    maps[4:] *= np.where(away * CFG.unit > 40, 0.1, 1.0)  # the rim does not know the way
+    return maps
+
+
+SUMMITS = [(50, 64), (80, 56), (74, 84)]
+
+
+def test_a_wide_cell_in_pieces_is_made_whole():
+    maps = in_doubt(256, 256, [(128.0, 128.0, 90.0, 1)], SUMMITS)
+    pieces = group(maps, GroupingSettings(wide=1e6))
+    assert len(pieces) >= 2
+    assert sum(Polygon(o).area for o in pieces.outlines) < 0.8 * np.pi * 90**2
+    found = group(maps, CFG)
+    assert len(found) == 1
+    assert found.classes[0] == 1
+    assert found.scores[0] == pytest.approx(0.9 * np.sqrt(CFG.doubt), abs=1e-5)
+    assert np.hypot(*(found.anchors[0] - 128)) < 1
+    assert iou(found.outlines[0], Point(128, 128).buffer(90)) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("h", "cells", "summits"),
+    [
+        (256, [(128.0, 128.0, 50.0, 1)], [(52, 64), (78, 64)]),  # no wider than a cell that is seen whole
+        (256, [(128.0, 64.0, 60.0, 1), (128.0, 180.0, 60.0, 1)], [(64, 32), (64, 90)]),  # they touch
+        (216, [(128.0, 128.0, 90.0, 1)], SUMMITS),  # cut by the tile's edge
+        (256, [(128.0, 128.0, 90.0, 1)], []),  # nothing says that it is a cell
+    ],
+)
+def test_what_may_be_several_or_is_not_seen_whole_is_left_as_it_is(h, cells, summits):
+    maps = in_doubt(h, 256, cells, summits)
+    found, plain = group(maps, CFG), group(maps, GroupingSettings(wide=1e6))
+    assert len(found) == len(plain)
+    for a, b in zip(found.outlines, plain.outlines, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(found.anchors, plain.anchors)
+
+
+def test_a_sure_summit_makes_no_others_whole():
+    maps = in_doubt(256, 256, [(128.0, 128.0, 90.0, 1)], SUMMITS)
+    maps[3, 63:66, 63:66] = 1.0
+    assert len(group(maps, CFG)) == len(group(maps, GroupingSettings(wide=1e6)))
 
 
 def test_each_class_may_ask_for_a_presence_of_its_own():
