@@ -20,6 +20,10 @@ from torchvision.transforms import v2
 from cmlcore.training.settings import Augmentation
 
 Rgb = NDArray[np.uint8]
+HUE, SATURATION, DEPTH = 0.14, 0.4, 0.45
+"""Spreads of the stain at strength 1: of each entry of the colour matrix, and of the logarithms of saturation
+and density. Erythrocytes of one public microscope are as dense as the nuclei of another; only where density
+varies as much from tile to tile does a network learn to look at it beside that of the neighbours."""
 _DENSITY = (-np.log((np.arange(256, dtype=np.float32) + 1) / 256)).astype(np.float32)  # of each grey level
 
 
@@ -64,10 +68,10 @@ class StainAndLight(Look):
     def vary(self, rgb: Rgb, rng: np.random.Generator) -> Rgb:
         """See ``Look``."""
         strength, grey = self.strength, np.full((3, 3), 1 / 3)
-        mix = np.eye(3) + rng.normal(0, 0.11 * strength, (3, 3))
-        saturation = float(np.exp(rng.normal(0, 0.3 * strength)))
+        mix = np.eye(3) + rng.normal(0, HUE * strength, (3, 3))
+        saturation = float(np.exp(rng.normal(0, SATURATION * strength)))
         mix = (saturation * np.eye(3) + (1 - saturation) * grey) @ mix
-        mix = mix * float(np.exp(rng.normal(0, 0.2 * strength)))
+        mix = mix * float(np.exp(rng.normal(0, DEPTH * strength)))
         stained = cv2.transform(_DENSITY[rgb], mix.astype(np.float32))
         gain = np.exp(rng.normal(0, 0.06 * self.light, 3) + rng.normal(0, 0.08 * self.light))
         gamma = float(np.exp(rng.normal(0, 0.15 * self.light)))

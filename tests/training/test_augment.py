@@ -8,6 +8,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from cmlcore.training import augment
 from cmlcore.training.augment import Focus, Jpeg, Noise, StainAndLight, looks, vary_look
 from cmlcore.training.settings import Augmentation
 
@@ -60,3 +61,11 @@ def test_a_transform_is_the_same_as_vary_with_its_seed():
     out = look(torch.from_numpy(RGB).permute(2, 0, 1))
     expected = look.vary(RGB, np.random.default_rng(seed))
     np.testing.assert_array_equal(out.permute(1, 2, 0).numpy(), expected)
+
+
+def test_the_density_of_grey_varies_as_said():
+    look, grey = StainAndLight(light=0), np.full((2, 2, 3), 160, np.uint8)
+    density = [-np.log(look.vary(grey, np.random.default_rng(i)).mean() / 255) for i in range(1000)]
+    # by its own factor, and by the mean over the entries of the colour matrix: three numbers summed a channel
+    assert np.std(np.log(density)) == pytest.approx(np.hypot(augment.DEPTH, augment.HUE), rel=0.08)
+    assert np.median(density) == pytest.approx(-np.log(160 / 255), rel=0.08)
