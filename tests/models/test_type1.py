@@ -218,6 +218,19 @@ def test_training_gives_finite_losses_and_a_box_without_mask_has_no_mask_loss() 
     assert net([tile], [t])["loss_mask"].item() == 0
 
 
+def test_a_tile_without_cells_or_proposals_teaches_nothing() -> None:
+    """As in the first steps on a bare tile: nothing is proposed, nothing is there to be proposed."""
+    net = build(SMALL, 3).train()
+    t = target([True] * 3)
+    t["boxes"], t["labels"], t["has_mask"] = t["boxes"][:0], t["labels"][:0], t["has_mask"][:0]
+    features = net.backbone(torch.zeros(1, 3, 128, 128))
+    _, losses = net.roi_heads(features, [torch.zeros(0, 4)], [(128, 128)], [t])
+    assert {k: v.item() for k, v in losses.items()} == {
+        "loss_classifier": 0, "loss_box_reg": 0, "loss_mask": 0
+    }  # fmt: skip
+    sum(losses.values()).backward()  # type: ignore[union-attr]
+
+
 def test_reference_configuration_builds_by_name_and_runs() -> None:
     net = build(REFERENCE, 3).eval()
     assert {k.split(".")[1] for k in net.backbone.state_dict()} >= {"conv1", "layer4", "inner_blocks"}
