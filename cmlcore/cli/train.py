@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 LOG = "child.log"
-DIED = "The training broke off without a word; there may not have been enough memory. Resume it."
+DIED = (
+    f"The training broke off without a word; {LOG} in its folder may say more, and if not, there was not "
+    "enough memory. Resume it."
+)
 
 
 def register(app: typer.Typer) -> None:
