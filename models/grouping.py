@@ -223,8 +223,8 @@ def made_whole(
 
     From the rim of a cell about as wide as the network's window its centre is guessed, not seen: the centre
     map is a plateau of low summits, and offsets end far from all of them. Where such points touch no others,
-    lie wholly within the tile and form a convex shape, there is no second cell among them: its shape says what
-    its centre could not. Its centre is the mean of its points, with the height of a summit without doubt.
+    lie wholly within the tile and form a convex shape, there is no second cell among them: its shape says
+    what its centre could not. Its centre is the mean of its points, with the height of one without doubt.
 
     Args:
         inside: bool ``(h, w)`` of ``inside_of``.

@@ -171,7 +171,7 @@ class PartialRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
         )
         allowed[:, 1:] |= open_classes & (label == 0)[:, None]
         positive = torch.nonzero(label > 0).squeeze(1)
-        chosen = deltas.unflatten(1, (-1, 4))[positive, label[positive]]
+        chosen = deltas.view(len(label), logits.shape[1], 4)[positive, label[positive]]
         box_loss = F.smooth_l1_loss(chosen, torch.cat(regression)[positive], beta=1 / 9, reduction="sum")
         weight = logits.new_tensor(self.class_weights)[label] if self.class_weights else None
         return {
