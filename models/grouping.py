@@ -243,18 +243,20 @@ def made_whole(
     least = np.pi / 4 * (settings.wide / settings.stride) ** 2
     within = (x > 0) & (y > 0) & (x + across < w) & (y + down < h)
     column, row = np.rint(peaks).astype(np.int64).T
+    of_peak = group_of[row, column]
     surest = np.zeros(n, np.float32)
-    np.maximum.at(surest, group_of[row, column], heights)
+    np.maximum.at(surest, of_peak, heights)
+    surest[0] = 0  # the ground
     candidates = np.flatnonzero((area >= least) & within & (surest > 0) & (surest < settings.doubt))
     if not len(candidates):
         return peaks, heights, owner
     peaks, heights, owner = peaks.copy(), heights.copy(), owner.copy()
-    for k in candidates[candidates > 0]:  # 0 is the ground
+    for k in candidates:
         there = np.s_[y[k] : y[k] + down[k], x[k] : x[k] + across[k]]
         mine = group_of[there] == k
         if not _is_convex(mine):
             continue
-        own = np.flatnonzero(group_of[row, column] == k)
+        own = np.flatnonzero(of_peak == k)
         head = own[np.argmax(heights[own])]
         if (owner[there][mine] == head + 1).mean() >= WHOLE:
             continue

@@ -171,7 +171,7 @@ class PartialRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
         )
         allowed[:, 1:] |= open_classes & (label == 0)[:, None]
         positive = torch.nonzero(label > 0).squeeze(1)
-        chosen = deltas.view(len(label), logits.shape[1], 4)[positive, label[positive]]
+        chosen = deltas.view(*logits.shape, 4)[positive, label[positive]]
         box_loss = F.smooth_l1_loss(chosen, torch.cat(regression)[positive], beta=1 / 9, reduction="sum")
         weight = logits.new_tensor(self.class_weights)[label] if self.class_weights else None
         return {
@@ -220,7 +220,7 @@ class PartialRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
         self, features: dict[str, Tensor], proposals: list[Tensor], shapes: list[tuple[int, int]]
     ) -> list[Target]:
         logits, deltas = self._boxes(features, proposals, shapes)
-        every = self.box_coder.decode(deltas, proposals)  # (sum N, K, 4)
+        every = self.box_coder.decode(deltas, proposals).view(*logits.shape, 4)  # (sum N, K, 4)
         counts = [len(p) for p in proposals]
         found = []
         for probs, boxes, shape in zip(

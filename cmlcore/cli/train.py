@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 LOG = "child.log"
-DIED = (
-    f"The training broke off without a word; {LOG} in its folder may say more, and if not, there was not "
-    "enough memory. Resume it."
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -208,6 +204,7 @@ def followed(folder: Path) -> str:
 
     """
     from cmlcore import job_folder
+    from cmlcore.training.run_dir import BROKE_OFF, why_it_ended
 
     job_folder.write_status(folder, state="waiting", message="Starting.", pid=None)
     with (folder / LOG).open("ab") as log:
@@ -238,9 +235,10 @@ def followed(folder: Path) -> str:
     if status.get("state") in ("done", "cancelled"):
         return str(status.get("message", ""))
     if status.get("state") != "failed":
-        job_folder.write_status(folder, state="failed", message=DIED)
-        raise RunError(DIED)
-    error = RunError(str(status.get("message", DIED)))
+        message = why_it_ended(child.returncode)
+        job_folder.write_status(folder, state="failed", message=message)
+        raise RunError(message)
+    error = RunError(str(status.get("message", BROKE_OFF)))
     error.exit_code = child.returncode or RunError.exit_code
     raise error
 

@@ -8,7 +8,6 @@ started beside it, whatever became of the server.
 from __future__ import annotations
 
 import logging
-import signal
 import subprocess
 import time
 from contextlib import suppress
@@ -23,7 +22,7 @@ from cmlcore.jobs.processes import kill, locked, start_child
 from cmlcore.jobs.train import CANCELLED
 from cmlcore.store import Training
 from cmlcore.store.tables import now
-from cmlcore.training.run_dir import SETTINGS, new_run_dir
+from cmlcore.training.run_dir import BROKE_OFF, SETTINGS, new_run_dir, why_it_ended
 from cmlcore.training.settings import checked
 
 log = logging.getLogger(__name__)
@@ -31,15 +30,6 @@ MODULE = "cmlcore.training.child"
 LOCK = "lock"
 ASKED_S = 20.0  # a child that does not heed its stop file for so long is told to end
 TOLD_S = 40.0  # and after this, killed; its last checkpoint is kept
-
-KILLED = (
-    "The training process was killed, most likely for lack of memory; free memory and resume it from its "
-    "last checkpoint, or start a new training with a smaller batch or tile."
-)
-BROKE_OFF = (
-    "The training process ended without a word; its log in the training's folder says more. "
-    "It can be resumed from its last checkpoint."
-)
 
 
 @dataclass(slots=True)
@@ -133,7 +123,7 @@ class TrainLoop:
         else:
             code = child.process.returncode
             log.warning("The child of training %s ended with code %s.", child.training_id, code)
-            end = {"status": "failed", "message": KILLED if code == -signal.SIGKILL else BROKE_OFF}
+            end = {"status": "failed", "message": why_it_ended(code)}
         store.update_training(child.training_id, only=("running",), finished_at=now(), **end)
 
     # -- the next one -----------------------------------------------------------------------------------

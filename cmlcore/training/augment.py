@@ -23,7 +23,7 @@ Rgb = NDArray[np.uint8]
 HUE, SATURATION, DEPTH = 0.14, 0.4, 0.45
 """Spreads of the stain at strength 1: of each entry of the colour matrix, and of the logarithms of saturation
 and density. Erythrocytes of one public microscope are as dense as the nuclei of another; only where density
-varies as much from tile to tile does a network learn to look at it beside that of the neighbours."""
+varies as much from image to image does a network learn to look at it beside that of the neighbours."""
 _DENSITY = (-np.log((np.arange(256, dtype=np.float32) + 1) / 256)).astype(np.float32)  # of each grey level
 
 

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,20 @@ LAST, BEST = f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/best.ckpt"
 
 OVER = ("done", "cancelled", "failed")
 """States in which nobody is at work."""
+
+KILLED = (
+    "The training process was killed, most likely for lack of memory; free memory and resume it from its "
+    "last checkpoint, or start a new training with a smaller batch or tile."
+)
+BROKE_OFF = (
+    "The training process ended without a word; its log in the training's folder says more. "
+    "It can be resumed from its last checkpoint."
+)
+
+
+def why_it_ended(code: int | None) -> str:
+    """A sentence for a training process that left with exit code ``code`` and said nothing itself."""
+    return KILLED if code == -signal.SIGKILL else BROKE_OFF
 
 
 def new_run_dir(settings: TrainSettings, folder: Path | None = None) -> Path:

@@ -130,7 +130,7 @@ def test_a_child_that_does_not_listen_is_killed(loop: TrainLoop, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("order", "message"),
-    [("fail", "The loss is not a number any more; resume."), ("die", train_loop.KILLED)],
+    [("fail", "The loss is not a number any more; resume."), ("die", run_dir.KILLED)],
 )
 def test_what_fails_says_why_and_can_be_resumed(
     order: str, message: str, loop: TrainLoop, monkeypatch: pytest.MonkeyPatch
@@ -150,7 +150,7 @@ def test_a_module_that_is_broken_fails_in_a_sentence(cml_home: Path, loop: Train
     training = submit()
     broken = TrainLoop("no_such_module")
     turn_until(broken, is_(training, "failed"))
-    assert store.get_training(training).message == train_loop.BROKE_OFF
+    assert store.get_training(training).message == run_dir.BROKE_OFF
     assert "no_such_module" in (store.training_dir(training) / processes.LOG).read_text()
 
 

@@ -173,8 +173,6 @@ def in_doubt(h, w, cells, summits):
     maps = drawn(h, w, cells)
     maps[3] = 0
     for x, y in summits:
-        maps[3, y, x] = 1.0
-        maps[3] = np.minimum(maps[3], 1.0)
         maps[3, y - 1 : y + 2, x - 1 : x + 2] = 0.3
     away = np.hypot(maps[4], maps[5])
     maps[4:] *= np.where(away * CFG.unit > 40, 0.1, 1.0)  # the rim does not know the way

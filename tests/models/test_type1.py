@@ -218,8 +218,7 @@ def test_training_gives_finite_losses_and_a_box_without_mask_has_no_mask_loss() 
     assert net([tile], [t])["loss_mask"].item() == 0
 
 
-def test_a_tile_without_cells_or_proposals_teaches_nothing() -> None:
-    """As in the first steps on a bare tile: nothing is proposed, nothing is there to be proposed."""
+def test_a_tile_without_cells_or_proposals_teaches_nothing_and_finds_none() -> None:
     net = build(SMALL, 3).train()
     t = target([True] * 3)
     t["boxes"], t["labels"], t["has_mask"] = t["boxes"][:0], t["labels"][:0], t["has_mask"][:0]
@@ -229,6 +228,9 @@ def test_a_tile_without_cells_or_proposals_teaches_nothing() -> None:
         "loss_classifier": 0, "loss_box_reg": 0, "loss_mask": 0
     }  # fmt: skip
     sum(losses.values()).backward()  # type: ignore[union-attr]
+    (found,), _ = net.eval().roi_heads(features, [torch.zeros(0, 4)], [(128, 128)])
+    assert found["boxes"].shape == (0, 4)
+    assert found["masks"].shape == (0, 28, 28)
 
 
 def test_reference_configuration_builds_by_name_and_runs() -> None:
